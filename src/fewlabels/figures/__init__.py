@@ -1,0 +1,1 @@
+"""Figure functions: arrays in, a matplotlib `Figure` out."""

@@ -1,0 +1,1 @@
+"""Pretraining methods: one file each, what they share in `base` and `heads`."""
