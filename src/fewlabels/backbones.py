@@ -1,0 +1,264 @@
+"""Backbones: any torchvision classifier without its classifier, an MLP for points, and loading them back.
+
+A backbone is a plain `torch.nn.Module` that maps a normalised batch to embeddings [B, dim]. It carries what a user
+needs to feed it: `dim`, `size` (pixels, None for points), `channels`, `mean` and `std`.
+"""
+
+import difflib
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fewlabels.errors import UserError
+
+SMALL_IMAGE = 48
+"""Below this many pixels a ResNet keeps its full resolution in the stem (the CIFAR variant, He et al. 2016, §4.2)."""
+
+
+class Backbone(nn.Module):
+    """A network body with its own description.
+
+    Args:
+        body: Maps [B, channels, size, size] (or [B, channels] points) to [B, dim].
+        channels: Input channels of an image, or coordinates of a point.
+        size: Side of the square input in pixels; None for points.
+        mean: Per-channel mean that inputs in [0, 1] are normalised with.
+        std: Per-channel standard deviation, likewise.
+
+    Raises:
+        UserError: The body cannot take an input of this size.
+    """
+
+    def __init__(
+        self, body: nn.Module, *, channels: int, size: int | None, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.body = body
+        self.description: dict[str, Any] = {}
+        self.channels, self.size = channels, size
+        self.mean, self.std = tuple(mean), tuple(std)
+        self.dim = self._probe_dim()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embed normalised inputs [B, channels, size, size] (or [B, channels]) as [B, dim]."""
+        return self.body(x).flatten(1)
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """Turn images [B, C, H, W], uint8 or float in [0, 1], into what `forward` expects; points pass unchanged."""
+        if self.size is None:
+            return x
+        mean = torch.tensor(self.mean, device=x.device).view(-1, 1, 1)
+        scale = 1 / torch.tensor(self.std, device=x.device).view(-1, 1, 1)
+        if x.dtype == torch.uint8:
+            return torch.addcmul(-mean * scale, x.float(), scale / 255)
+        return torch.addcmul(-mean * scale, x, scale)
+
+    def _probe_dim(self) -> int:
+        shape = (2, self.channels) if self.size is None else (2, self.channels, self.size, self.size)
+        training = self.body.training
+        self.body.eval()
+        try:
+            with torch.no_grad():
+                return self.body(torch.zeros(shape)).flatten(1).shape[1]
+        except (RuntimeError, AssertionError, ValueError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"backbone: this network cannot take inputs of shape {list(shape[1:])} ({error}). "
+                "Choose another data.size or another backbone."
+            ) from error
+        finally:
+            self.body.train(training)
+
+
+def mlp(
+    *,
+    channels: int,
+    hidden: Sequence[int],
+    dim: int,
+    size: int | None = None,
+    mean: Sequence[float] = (0.0,),
+    std: Sequence[float] = (1.0,),
+) -> Backbone:
+    """A multilayer perceptron for points [B, channels], with GELU between layers; embeds in `dim` dimensions.
+
+    Raises:
+        UserError: The data are images.
+    """
+    if size is not None:
+        raise UserError(f"backbone=mlp takes points, but the data are images of {size} pixels. Use backbone=resnet18.")
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip([channels, *hidden], [*hidden, dim], strict=False):
+        layers += [nn.Linear(inputs, outputs), nn.GELU()]
+    backbone = Backbone(nn.Sequential(*layers[:-1]), channels=channels, size=None, mean=mean, std=std)
+    backbone.description = {"builder": "mlp", "channels": channels, "hidden": list(hidden), "dim": dim}
+    return backbone
+
+
+def vision(
+    *,
+    name: str,
+    channels: int,
+    size: int | None,
+    mean: Sequence[float],
+    std: Sequence[float],
+    weights: str | None = None,
+) -> Backbone:
+    """Any torchvision classifier by name, its classifier removed, its stem fitted to the images.
+
+    Args:
+        name: As torchvision spells it: resnet18, efficientnet_v2_s, convnext_tiny, vit_b_16, …
+        channels: 1 (greyscale) or 3; the first convolution follows.
+        size: Side of the images in pixels; a ResNet under `SMALL_IMAGE` gets a 3×3 stem without max-pool.
+        mean: Per-channel mean of the normalisation.
+        std: Per-channel standard deviation of the normalisation.
+        weights: None for a random start; `imagenet` (or a name of torchvision's weights enum) to begin there.
+
+    Raises:
+        UserError: An unknown name or weights, points instead of images, or a network that cannot take the size.
+    """
+    if size is None:
+        raise UserError(f"backbone.name={name} takes images, but the data are points. Use backbone=mlp.")
+    body = _torchvision_model(name, weights, size)
+    if weights is None and size < SMALL_IMAGE and hasattr(body, "conv1") and hasattr(body, "maxpool"):
+        body.conv1 = nn.Conv2d(3, body.conv1.out_channels, kernel_size=3, padding=1, bias=False)
+        nn.init.kaiming_normal_(body.conv1.weight, mode="fan_out", nonlinearity="relu")
+        body.maxpool = nn.Identity()
+    _remove_classifier(body, name)
+    if channels != 3:
+        _adapt_channels(body, channels, keep_weights=weights is not None)
+    backbone = Backbone(body, channels=channels, size=size, mean=mean, std=std)
+    backbone.description = {"builder": "vision", "name": name, "channels": channels, "size": size}
+    backbone.description |= {"mean": list(mean), "std": list(std), "stem": weights is None}
+    return backbone
+
+
+def _torchvision_model(name: str, weights: str | None, size: int) -> Any:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=3) or ["resnet18"]
+        raise UserError(
+            f"backbone.name={name} is no torchvision classifier. Did you mean {', '.join(close)}? "
+            "torchvision.models.list_models() lists all."
+        )
+    options: dict[str, Any] = {"image_size": size} if name.startswith("vit_") and weights is None else {}
+    if "aux_logits" in inspect.signature(models.get_model_builder(name)).parameters:
+        options |= {"aux_logits": False, "init_weights": True}
+    enum = models.get_model_weights(name)
+    choice = {"imagenet": "DEFAULT"}.get(str(weights).lower(), weights)
+    if choice is not None and choice not in enum.__members__ and choice != "DEFAULT":
+        raise UserError(
+            f"backbone.weights={weights} does not exist for {name}. Use null, imagenet, or one of: "
+            f"{', '.join(enum.__members__)}."
+        )
+    try:
+        return models.get_model(name, weights=choice, **options)
+    except OSError as error:
+        raise UserError(
+            f"backbone.weights={weights}: the weights of {name} could not be fetched ({error}). "
+            "Go online once, or start from random weights with backbone.weights=null."
+        ) from error
+
+
+def _remove_classifier(body: Any, name: str) -> None:
+    """Take away the last linear layer (and a dropout before it); what precedes it is the embedding."""
+    attribute = next((a for a in ("fc", "classifier", "heads", "head") if hasattr(body, a)), None)
+    layer = getattr(body, attribute) if attribute else None
+    if isinstance(layer, nn.Linear):
+        setattr(body, str(attribute), nn.Identity())
+        return
+    layers = list(layer) if isinstance(layer, nn.Sequential) else []
+    if not layers or not isinstance(layers[-1], nn.Linear):
+        raise UserError(
+            f"backbone.name={name} does not end in a linear classifier that could be removed. "
+            "Use a network such as resnet18, efficientnet_v2_s or convnext_tiny."
+        )
+    layers.pop()
+    while layers and isinstance(layers[-1], nn.Dropout):
+        layers.pop()
+    setattr(body, str(attribute), nn.Sequential(*layers))
+
+
+def _adapt_channels(body: nn.Module, channels: int, *, keep_weights: bool) -> None:
+    """Replace the first convolution by one with `channels` inputs.
+
+    With trained weights the new kernel is the sum over RGB shared out evenly, so that a grey image gives what its
+    RGB copy gave.
+    """
+    path, conv = next((n, m) for n, m in body.named_modules() if isinstance(m, nn.Conv2d))
+    kernel, stride, padding = conv.kernel_size, conv.stride, conv.padding
+    new = nn.Conv2d(channels, conv.out_channels, kernel, stride, padding, bias=conv.bias is not None)  # type: ignore[arg-type]
+    nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
+    if keep_weights:
+        with torch.no_grad():
+            new.weight.copy_(conv.weight.sum(1, keepdim=True).expand_as(new.weight) / channels)
+            if conv.bias is not None and new.bias is not None:
+                new.bias.copy_(conv.bias)
+    parent, _, leaf = path.rpartition(".")
+    setattr(body.get_submodule(parent), leaf, new)
+
+
+def load_backbone(run_or_checkpoint: str | Path) -> Backbone:
+    """The pretrained backbone of a run, as a plain `torch.nn.Module` in eval mode.
+
+    Args:
+        run_or_checkpoint: A run directory (its `checkpoints/last.ckpt` is read) or a checkpoint file.
+
+    Returns:
+        A `Backbone` with `dim` (size of the embedding), `size`, `channels`, `mean` and `std` as attributes.
+
+    Raises:
+        UserError: There is no such file, it is no checkpoint of this project, or its weights do not fit.
+    """
+    checkpoint, path = read_checkpoint(run_or_checkpoint)
+    description = dict(checkpoint["fewlabels"]["backbone"])
+    builder = {"mlp": mlp, "vision": vision}[description.pop("builder")]
+    backbone = builder(**{**description, **({"weights": None} if builder is vision else {})})
+    load_weights(backbone, checkpoint, path)
+    return backbone.eval()
+
+
+def read_checkpoint(run_or_checkpoint: str | Path) -> tuple[dict[str, Any], Path]:
+    """Read a checkpoint (or a run's last one) on the CPU, and say where it was found.
+
+    Raises:
+        UserError: Nothing there, or nothing of ours in it.
+    """
+    path = Path(run_or_checkpoint)
+    path = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
+    if not path.is_file():
+        raise UserError(
+            f"checkpoint={run_or_checkpoint}: there is no file {path}. Give a run directory or a .ckpt file."
+        )
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(f"checkpoint={path} cannot be read ({type(error).__name__}: {error}).") from error
+    if not isinstance(checkpoint, dict) or "fewlabels" not in checkpoint:
+        raise UserError(f"checkpoint={path} was not written by this project: it says nothing of its backbone.")
+    return checkpoint, path
+
+
+def load_weights(backbone: nn.Module, checkpoint: dict[str, Any], path: Path) -> None:
+    """Copy the backbone's weights out of a method's checkpoint; every one must be there and fit.
+
+    Raises:
+        UserError: Weights are missing, left over, or of another shape.
+    """
+    prefix = "backbone."
+    found = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    wanted = backbone.state_dict()
+    wrong = sorted(wanted.keys() ^ found.keys())
+    wrong += [k for k in wanted.keys() & found.keys() if wanted[k].shape != found[k].shape]
+    if wrong:
+        trained = checkpoint["fewlabels"]["backbone"]
+        raise UserError(
+            f"checkpoint={path} holds another backbone: {trained}. {len(wrong)} of {len(wanted)} weights are "
+            f"missing, left over or of another shape, such as {wrong[0]}. Choose the same backbone, data.channels "
+            "and data.size as that run."
+        )
+    backbone.load_state_dict(found)

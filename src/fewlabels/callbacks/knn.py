@@ -1,0 +1,61 @@
+"""A kNN accuracy on held-out labels while pretraining goes on, beside that of the untrained network."""
+
+import copy
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+
+from fewlabels.embeddings import Embeddings, extract
+from fewlabels.probes import knn_accuracy
+
+
+class OnlineKNN(Callback):
+    """Log `val/knn_accuracy` every few epochs and at the end, and once `val/knn_accuracy_untrained`.
+
+    It runs on the first process over whole, capped sets, so that no sample is counted twice. The labels are those that
+    `data.label_fraction` leaves; without any, nothing is logged.
+
+    Args:
+        every_n_epochs: Between two measurements.
+        neighbours: k.
+        max_samples: At most so many training samples, drawn once, and a fifth as many held-out ones.
+    """
+
+    def __init__(self, every_n_epochs: int = 5, neighbours: int = 20, max_samples: int = 5000) -> None:
+        self.every_n_epochs, self.neighbours, self.max_samples = every_n_epochs, neighbours, max_samples
+        self.untrained: nn.Module | None = None
+        self.value = float("nan")
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the network as it starts; it is measured later, so that training begins at once."""
+        if trainer.is_global_zero and trainer.global_step == 0:
+            self.untrained = copy.deepcopy(pl_module.backbone)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure, if it is time."""
+        last = trainer.current_epoch + 1 == trainer.max_epochs
+        if not trainer.is_global_zero or not (last or (trainer.current_epoch + 1) % self.every_n_epochs == 0):
+            return
+        metrics = {"val/knn_accuracy": self._measure(trainer, pl_module)}
+        if self.untrained is not None:
+            trained, pl_module.backbone = pl_module.backbone, self.untrained
+            metrics["val/knn_accuracy_untrained"] = self._measure(trainer, pl_module)
+            pl_module.backbone, self.untrained = trained, None
+        metrics = {name: value for name, value in metrics.items() if not np.isnan(value)}
+        pl_module.log_dict(metrics, rank_zero_only=True)
+
+    def _measure(self, trainer: Trainer, method: Any) -> float:
+        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+        sets: list[Embeddings] = []
+        for indices, limit in (
+            (datamodule.labelled(), self.max_samples),
+            (datamodule.indices("val"), self.max_samples // 5),
+        ):
+            chosen = np.sort(np.random.default_rng(0).permutation(indices)[:limit])
+            if not len(chosen):
+                return float("nan")
+            context = trainer.precision_plugin.forward_context()
+            sets.append(extract(method.embed, datamodule.loader(chosen), method, method.device, context))
+        return knn_accuracy(*sets, neighbours=self.neighbours)

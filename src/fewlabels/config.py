@@ -1,0 +1,157 @@
+"""From what a person types to a checked configuration; light, so that a mistake is answered at once.
+
+`application` is what the scripts decorate their one function with. It adds to Hydra: errors that a user can put right
+come as one screen without a traceback, a failed job's traceback is in that job's own log, `resume=` brings a run's own
+configuration back, and the checks that span config groups run before anything heavy is imported.
+"""
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fewlabels.errors import UserError
+
+CONF = Path(__file__).parents[2] / "conf"
+log = logging.getLogger(__name__)
+_file_log = logging.getLogger("fewlabels.failures")
+
+
+class ConfigError(UserError, CompactHydraException):
+    """A configuration that cannot be; Hydra prints its message without a traceback and exits with code 1."""
+
+
+def application(config_name: str) -> Callable[[Callable[[DictConfig], Path]], Callable[[], None]]:
+    """Make a script of a function: compose `conf/<config_name>.yaml` with the command line, check, call, report.
+
+    The function gets the checked configuration and returns the run directory, which is printed as the last line.
+    """
+    _register_resolvers()
+
+    def decorate(task: Callable[[DictConfig], Path]) -> Callable[[], None]:
+        @functools.wraps(task)
+        def job(cfg: DictConfig) -> None:
+            try:
+                cfg = resumed(cfg) if cfg.get("resume") else cfg
+                check(cfg)
+                print(task(cfg))  # noqa: T201 - the contract's last line
+            except UserError as error:
+                _file_log.error("%s", error)
+                raise ConfigError(f"\n{error}") from None
+            except OmegaConfBaseException as error:
+                _file_log.exception("The configuration cannot be resolved")
+                raise ConfigError(f"\n{error}") from None
+            except Exception:
+                _file_log.exception("The job failed")
+                log.error("The job failed; its traceback is in %s", Path(run_dir()) / "run.log")  # noqa: TRY400
+                raise
+
+        main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)
+        return functools.partial(_guarded, main)
+
+    return decorate
+
+
+def run_dir() -> str:
+    """The directory of the running job."""
+    return str(HydraConfig.get().runtime.output_dir)
+
+
+def _guarded(main: Callable[[], None]) -> None:
+    """Check the run directory of a single run before Hydra makes it, since Hydra answers with a traceback."""
+    for argument in sys.argv[1:]:
+        if argument.startswith(("hydra.run.dir=", "hydra.sweep.dir=", "resume=")):
+            key, _, value = argument.partition("=")
+            problem = _unwritable(Path(value.strip("'\"")))
+            if problem and "${" not in value:
+                sys.exit(f"\n{key}={value}: {problem} Name a directory that you may write to.")
+    main()
+
+
+def _unwritable(path: Path) -> str:
+    existing = path.absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        return f"{existing} is not a directory."
+    return "" if os.access(existing, os.W_OK) else f"{existing} cannot be written to."
+
+
+def _register_resolvers() -> None:
+    moment = datetime.now().astimezone()
+    OmegaConf.register_new_resolver(
+        "run_dir",
+        # Microseconds make it unique: runs that start together don't meet
+        lambda resume, method, data: resume or f"runs/{method}-{data}/{moment:%Y-%m-%d_%H-%M-%S-%f}",
+        replace=True,
+    )
+
+
+def resumed(cfg: DictConfig) -> DictConfig:
+    """The configuration that `resume=RUN_DIR` was started with, with this command line's own changes on top.
+
+    Raises:
+        ConfigError: No run there, or a change of a whole group, which would be another run.
+    """
+    saved = Path(cfg.resume) / "config.yaml"
+    if not saved.is_file():
+        raise ConfigError(f"\nresume={cfg.resume}: there is no {saved}. Give the directory of a run that was begun.")
+    before: Any = OmegaConf.load(saved)
+    OmegaConf.set_struct(before, True)
+    for override in HydraConfig.get().overrides.task:
+        key, _, value = str(override).partition("=")
+        if key == "resume":
+            continue
+        if "." not in key and key != "seed":
+            raise ConfigError(
+                f"\n{override} together with resume=: a resumed run keeps its {key}. Leave {key}= away, or start anew."
+            )
+        before = OmegaConf.merge(before, OmegaConf.from_dotlist([f"{key.lstrip('+~')}={value}"]))
+    before.resume = cfg.resume
+    return before
+
+
+def check(cfg: DictConfig) -> None:
+    """Check what spans several groups; what concerns one class alone is checked by its constructor.
+
+    Raises:
+        ConfigError: With the key, what it is, what it may be.
+    """
+    _positive(cfg, "trainer.max_epochs", "data.batch_size")
+    directory = Path(run_dir())
+    if not cfg.get("resume") and (directory / "checkpoints").exists():
+        raise ConfigError(
+            f"\nhydra.run.dir={directory} already holds a run, and runs are never overwritten. "
+            f"Choose another directory, or go on with resume={directory}."
+        )
+    if "method" not in cfg or "data" not in cfg:
+        return
+    kind, method, wanted = cfg.data.kind, cfg.method.called, cfg.method.accepts
+    if kind not in wanted:
+        raise ConfigError(
+            f"\nmethod={method} works on {' and '.join(wanted)}, but data={cfg.data.called} are {kind}. "
+            f"Try data={'plankton' if kind == 'points' else 'spirals'}, or method=siamese, which takes both."
+        )
+    network = "points" if cfg.backbone._target_.endswith(".mlp") else "images"
+    if kind != network:
+        raise ConfigError(
+            f"\nThe backbone takes {network}, but data={cfg.data.called} are {kind}. "
+            f"Use backbone={'mlp' if kind == 'points' else 'resnet18'}."
+        )
+
+
+def _positive(cfg: DictConfig, *keys: str) -> None:
+    for key in keys:
+        value = OmegaConf.select(cfg, key)
+        if value is not None and (not isinstance(value, int) or value < 1) and value != -1:
+            raise ConfigError(f"\n{key}={value}: give a whole number of at least 1.")

@@ -1,0 +1,107 @@
+"""Batches read straight from the store by row, and the order in which training reads them."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from fewlabels.batch import Batch
+from fewlabels.errors import UserError
+
+
+class Rows(Dataset[Batch]):
+    """The store as a dataset whose index is a whole batch's rows.
+
+    Args:
+        images: uint8 [N, C, H, W], memory-mapped.
+        labels: int64 [N].
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
+        self.images, self.labels = images, labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, rows: np.ndarray) -> Batch:
+        """Read `rows`, int64 [B], in one copy."""
+        rows = np.asarray(rows, np.int64)
+        images, labels = np.asarray(self.images[rows]), self.labels[rows]
+        return Batch(torch.from_numpy(images), torch.from_numpy(labels), torch.from_numpy(rows.copy()))
+
+
+class EpochBatches(Sampler[np.ndarray]):
+    """Shuffled batches of rows, different in every epoch, disjoint between ranks, equal in size.
+
+    The order depends on (seed, epoch) alone. It is cut into global batches of batch_size × world, and rank r takes
+    the r-th part of each: two ranks see together exactly what one rank with twice the batch sees. The last rows,
+    too few for a global batch, wait for another epoch.
+
+    Args:
+        rows: int64 [n], what there is to train on.
+        batch_size: B, per rank.
+        seed: Of the run.
+        rank: This process, in [0, world).
+        world: Number of processes.
+
+    Attributes:
+        start: Batches of the epoch to leave out, for going on in mid-epoch; used by the next iteration, then 0.
+        done: Batches of the epoch that have been handed out.
+
+    Raises:
+        UserError: the rows do not fill one global batch.
+    """
+
+    def __init__(self, rows: np.ndarray, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        if len(rows) < batch_size * world:
+            raise UserError(
+                f"data.batch_size={batch_size} on {world} device(s) needs {batch_size * world} images for one step, "
+                f"and the train split has {len(rows)}. Give data.batch_size at most {len(rows) // world}, "
+                "or fewer devices."
+            )
+        self.rows, self.batch_size, self.seed, self.rank, self.world = rows, batch_size, seed, rank, world
+        self.epoch = 0
+        self.start = self.done = 0
+
+    def __len__(self) -> int:
+        return len(self.rows) // (self.batch_size * self.world)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the order of `epoch` from now on (Lightning calls this)."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        # A generator, so that epoch and start are read with the first batch: Lightning sets them after iter()
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.rows)
+        batches = order[: len(self) * self.world * self.batch_size].reshape(len(self), self.world, self.batch_size)
+        self.done, self.start = self.start, 0
+        while self.done < len(self):
+            self.done += 1
+            yield batches[self.done - 1, self.rank]
+
+
+class ResumableLoader(DataLoader[Any]):
+    """A loader whose place in the epoch goes into Lightning's checkpoints and comes back from them."""
+
+    sampler: EpochBatches
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the epoch has come to."""
+        return {"done": self.sampler.done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Leave out what had been done of the epoch; a whole epoch is followed by a new one."""
+        self.sampler.start = state["done"] % len(self.sampler)
+
+
+def in_order(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """Cut `rows` into batches, the last one being what remains."""
+    return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+
+
+def make_loader(dataset: Rows, batches: Sampler[np.ndarray] | Sequence[np.ndarray]) -> DataLoader[Any]:
+    """Load `batches` of rows in this process: reading a memory map leaves worker processes nothing to do."""
+    kind = ResumableLoader if isinstance(batches, EpochBatches) else DataLoader
+    return kind(dataset, sampler=batches, batch_size=None, num_workers=0, pin_memory=torch.cuda.is_available())

@@ -1,0 +1,145 @@
+"""Start a task on as many processes as the trainer asks for, with torch's own elastic launcher.
+
+Lightning's script launcher runs the command line again for every further process, and under `--multirun` that child
+would start the whole sweep again. Here the workers get the composed configuration itself.
+"""
+
+import importlib
+import logging
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from fewlabels.config import ConfigError, run_dir
+from fewlabels.errors import UserError
+
+EXTERNAL = ("TORCHELASTIC_RUN_ID", "SLURM_PROCID")
+"""Set where torchrun or SLURM has already started one process per device."""
+
+
+class JobFailed(UserError):
+    """A worker raised; its traceback is in the job's log."""
+
+
+def launch(task: str, cfg: DictConfig) -> Path:
+    """Call `task` with the resolved configuration, in this process or in one worker per device.
+
+    Args:
+        task: "module:function"; the function takes (configuration as plain containers, run directory).
+        cfg: The composed configuration; `trainer.devices`, `trainer.num_nodes` and `launch.rendezvous` decide.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        ConfigError: More devices than there are, or several machines without a meeting point.
+        JobFailed: A worker raised; all others have been stopped.
+    """
+    directory = Path(run_dir())
+    processes, nodes = local_processes(cfg.trainer), int(cfg.trainer.num_nodes)
+    config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    config["trainer"]["devices"] = processes
+    if processes * nodes == 1 or any(name in os.environ for name in EXTERNAL):
+        _load(task)(config, directory)
+        return directory
+    if nodes > 1 and (not cfg.launch.rendezvous or "hydra.run.dir" not in str(HydraConfig.get().overrides.hydra)):
+        raise ConfigError(
+            f"\ntrainer.num_nodes={nodes}: start the same command on every machine, with the same "
+            "launch.rendezvous=HOST:PORT (of the first machine) and the same hydra.run.dir=DIRECTORY that all can write to."
+        )
+    _elastic(task, config, directory, processes, nodes)
+    return directory
+
+
+def local_processes(trainer: DictConfig) -> int:
+    """How many processes this machine starts: one per device.
+
+    Raises:
+        ConfigError: `trainer.devices` asks for more than there are.
+    """
+    devices, accelerator = trainer.devices, trainer.accelerator
+    import torch
+
+    gpus = torch.cuda.device_count()
+    if accelerator in ("gpu", "cuda") and not gpus and not torch.backends.mps.is_available():
+        raise ConfigError(
+            f"\ntrainer.accelerator={accelerator}: this machine shows no GPU. Use trainer=cpu or trainer=auto."
+        )
+    on_gpu = gpus > 0 and accelerator in ("auto", "gpu", "cuda")
+    available = gpus if on_gpu else os.cpu_count() or 1
+    if OmegaConf.is_list(devices):
+        return len(devices)
+    if devices in ("auto", -1, "-1"):
+        return gpus if on_gpu else 1
+    if not str(devices).isdigit() or not 1 <= int(devices) <= available:
+        raise ConfigError(
+            f"\ntrainer.devices={devices}: this machine has {available} {'GPU' if on_gpu else 'CPU core'}"
+            f"{'s' if available > 1 else ''}. Give a number from 1 to {available}."
+        )
+    return int(devices)
+
+
+def _elastic(task: str, config: dict[str, Any], directory: Path, processes: int, nodes: int) -> None:
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # its failures come with ours
+    rendezvous = config["launch"]["rendezvous"]
+    settings = LaunchConfig(
+        min_nodes=nodes,
+        max_nodes=nodes,
+        nproc_per_node=processes,
+        run_id=str(directory) if rendezvous else uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint=rendezvous or "localhost:0",
+        max_restarts=0,
+        monitor_interval=0.2,  # seconds until a failed rank is noticed
+        start_method="spawn",
+    )
+    job_logging = OmegaConf.to_container(HydraConfig.get().job_logging, resolve=True)
+    try:
+        elastic_launch(settings, _worker)(task, config, str(directory), job_logging, processes)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        kind, _, message = str(failure.message).partition(": ")
+        if kind == "UserError":
+            raise UserError(message) from None
+        raise JobFailed(
+            f"Rank {rank} failed with {failure.message}\nIts traceback is in {directory / 'run.log'}."
+        ) from None
+    except SignalException as error:
+        raise SystemExit(128 + int(error.sigval)) from None
+
+
+def _worker(task: str, config: dict[str, Any], directory: str, job_logging: dict[str, Any], processes: int) -> None:
+    """One process of a job: give it its share of the cores and the job's log, and run."""
+    import logging.config
+
+    import torch
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    if os.environ["RANK"] != "0":  # one voice in the terminal, all in the log
+        job_logging["root"]["handlers"] = ["file"]
+    logging.config.dictConfig(job_logging)
+    record(_logged)(task, config, Path(directory))
+
+
+def _logged(task: str, config: dict[str, Any], directory: Path) -> None:
+    try:
+        _load(task)(config, directory)
+    except UserError:
+        raise
+    except Exception:
+        logging.getLogger("fewlabels.failures").exception("Rank %s failed", os.environ["RANK"])
+        raise
+
+
+def _load(task: str) -> Any:
+    module, _, function = task.partition(":")
+    return getattr(importlib.import_module(module), function)

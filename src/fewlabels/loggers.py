@@ -1,0 +1,124 @@
+"""Where metrics go: a CSV file that survives everything, and Weights & Biases beside it."""
+
+import csv
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+log = logging.getLogger(__name__)
+
+
+class MetricsCSV(Logger):
+    """`metrics.csv` in the run directory: one row per step that logged anything, one column per metric.
+
+    The file is rewritten whole and renamed, so that it is readable at any moment. A resumed run goes on with the rows
+    up to the step that it resumes from.
+
+    Args:
+        directory: The run directory.
+    """
+
+    def __init__(self, directory: str) -> None:
+        super().__init__()
+        self.path = Path(directory) / "metrics.csv"
+        self.rows: dict[int, dict[str, Any]] = {}
+
+    @property
+    def name(self) -> str:
+        """Lightning asks for one."""
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        """Lightning asks for one."""
+        return ""
+
+    def resume(self, step: int) -> None:
+        """Read back the rows of steps before `step`; later ones will be made again."""
+        if self.path.is_file():
+            with self.path.open(newline="") as file:
+                rows = [{k: v for k, v in row.items() if v} for row in csv.DictReader(file)]
+            self.rows = {int(row["step"]): dict(row) for row in rows if int(row["step"]) < step}
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing to do: the configuration lies beside, in config.yaml."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add metrics to the row of `step` (optimiser steps so far)."""
+        self.rows.setdefault(step or 0, {"step": step or 0}).update(metrics)
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write the file."""
+        columns = ["step", *sorted({name for row in self.rows.values() for name in row} - {"step"})]
+        temporary = self.path.with_suffix(".csv.tmp")
+        with temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(self.rows[step] for step in sorted(self.rows))
+        temporary.replace(self.path)
+
+    def finalize(self, status: str) -> None:
+        """Write what is left."""
+        self.save()
+
+
+def wandb_logger(
+    *, directory: str, project: str, name: str, group: str | None, config: dict[str, Any]
+) -> Logger | None:
+    """Weights & Biases: online after `wandb login`, else offline with the line that uploads the run later.
+
+    Args:
+        directory: The run directory; files go to its `wandb/`.
+        project: As W&B shows it.
+        name: Of the run.
+        group: Of a sweep's runs.
+        config: The whole resolved configuration.
+
+    Returns:
+        The logger, or None with a warning where W&B cannot even start; metrics.csv is written in any case.
+    """
+    import wandb
+
+    os.environ.setdefault("WANDB_SILENT", "true")
+    offline = os.environ.get("WANDB_MODE", "") == "offline" or not _logged_in()
+    try:
+        logger = WandbLogger(save_dir=directory, project=project, name=name, group=group, offline=offline)
+        if rank_zero_only.rank == 0:
+            logger.experiment.config.update(config)
+    except (wandb.Error, OSError) as error:
+        log.warning("Weights & Biases cannot start (%s); this run is logged to metrics.csv alone.", error)
+        return None
+    return logger
+
+
+def _logged_in() -> bool:
+    import netrc
+
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        known = netrc.netrc().hosts
+    except (OSError, netrc.NetrcParseError):
+        return False
+    return any("wandb" in host for host in known)
+
+
+def finish_loggers(loggers: Iterable[Any], exit_code: int) -> None:
+    """End the job's W&B run inside the job, or the jobs of a sweep would share one; say how to upload an offline one."""
+    wandb = sys.modules.get("wandb")
+    for logger in loggers:
+        if exit_code and isinstance(logger, MetricsCSV):
+            logger.save()
+        if wandb and isinstance(logger, WandbLogger) and wandb.run is not None:
+            directory, offline = Path(wandb.run.dir).parent, wandb.run.offline
+            wandb.finish(exit_code=exit_code, quiet=True)
+            if offline:
+                log.info("Logged offline; to upload: wandb sync %s", directory)

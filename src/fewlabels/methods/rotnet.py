@@ -1,0 +1,58 @@
+"""RotNet: tell by how much an image has been turned."""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fewlabels.batch import Batch
+from fewlabels.errors import UserError
+from fewlabels.methods.base import Method
+from fewlabels.views import RandomViews, rotations
+
+
+class RotNet(Method):
+    """Unsupervised Representation Learning by Predicting Image Rotations (Gidaris et al. 2018).
+
+    Every image is shown in all its rotations within one batch (§3.1), so a batch of B costs `rotations` × B passes.
+    The task needs pictures that have an "up".
+
+    Args:
+        views: Drawn once per image, before turning; without rotations of its own.
+        rotations: 4 (steps of 90°), 2 (180°) or 3 (120°).
+        shared: `backbone`, `optimizer` and `seed`, see `Method`.
+
+    Raises:
+        UserError: Another number of rotations, or views that rotate.
+    """
+
+    def __init__(self, *, views: RandomViews, rotations: int = 4, **shared: Any) -> None:
+        super().__init__(**shared)
+        if rotations not in (2, 3, 4):
+            raise UserError(f"method.rotations={rotations}: give 4 (steps of 90°), 3 (120°) or 2 (180°).")
+        if views.degrees or views.flips[1]:
+            raise UserError(
+                "method.views: RotNet's views may neither rotate nor mirror up and down, since that is what it has to "
+                "tell. Set method.views.degrees=0 and method.views.vertical_flip=0."
+            )
+        self.views, self.count = views, rotations
+        self.head = nn.Linear(self.backbone.dim, rotations)
+
+    def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Cross-entropy over the rotations; held-out images are turned without any other change."""
+        x = self.views(batch.x, generator) if self.training else batch.x
+        x = self.prepare(rotations(x, self.count))
+        targets = torch.arange(self.count, device=x.device).repeat_interleave(len(batch.x))
+        logits = self.head(self.backbone(x)).float()
+        return {
+            "loss": F.cross_entropy(logits, targets),
+            "loss_chance": logits.new_tensor(math.log(self.count)),
+            "rotation_accuracy": (logits.argmax(1) == targets).float().mean(),
+        }
+
+    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """One view of each image, in all its rotations."""
+        turned = rotations(self.views(x, generator), self.count).chunk(self.count)
+        return {"original": x / 255} | {f"{i * 360 // self.count}°": view for i, view in enumerate(turned)}

@@ -1,0 +1,93 @@
+"""SimCLR: two random views of an image attract each other and repel all others."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from fewlabels.batch import Batch
+from fewlabels.distributed import world_size
+from fewlabels.errors import UserError
+from fewlabels.losses import check_temperature, contrastive_logits, nt_xent_chance, topk_accuracy
+from fewlabels.methods.base import Method
+from fewlabels.methods.heads import projection_head
+from fewlabels.views import RandomViews
+
+
+class SimCLR(Method):
+    """A Simple Framework for Contrastive Learning of Visual Representations (Chen et al. 2020).
+
+    Args:
+        views: What may change in an image without making it another.
+        temperature: τ of NT-Xent (§2.1, eq. 1).
+        head: `layers`, `hidden`, `outputs` and `batch_norm` of the projection head.
+        chunk_size: Images of this rank's batch that are in memory at a time, or None for all. The loss and its
+            gradient are still the whole batch's: activations are recomputed in the backward pass, chunk by chunk
+            (gradient caching, Gao et al. 2021, §3). Exact but for batch normalisation, whose statistics are then a
+            chunk's.
+        shared: `backbone`, `optimizer` and `seed`, see `Method`.
+
+    Raises:
+        UserError: A temperature or chunk size that is not positive.
+    """
+
+    def __init__(
+        self,
+        *,
+        views: RandomViews,
+        temperature: float,
+        head: dict[str, Any],
+        chunk_size: int | None = None,
+        **shared: Any,
+    ) -> None:
+        super().__init__(**shared)
+        check_temperature(temperature)
+        if chunk_size is not None and chunk_size < 2:
+            raise UserError(f"method.chunk_size={chunk_size}: give at least 2 images, or null for the whole batch.")
+        self.views, self.temperature, self.chunk_size = views, temperature, chunk_size
+        self.head = projection_head(inputs=self.backbone.dim, **head)
+
+    def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """NT-Xent over the global batch in training; in validation over this batch alone."""
+        views = [self.prepare(self.views(batch.x, generator)) for _ in range(2)]
+        z1, z2 = self.project(torch.cat(views)).chunk(2)
+        logits, targets = contrastive_logits(z1, z2, self.temperature, gather=self.training)
+        images = len(batch.x) * (world_size() if self.training else 1)
+        return {
+            "loss": F.cross_entropy(logits, targets),
+            "loss_chance": logits.new_tensor(nt_xent_chance(images)),
+            "contrastive_top1": topk_accuracy(logits, targets, 1),
+            "contrastive_top5": topk_accuracy(logits, targets, 5),
+        }
+
+    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Two views of each image."""
+        return {"original": x / 255, "view 1": self.views(x, generator), "view 2": self.views(x, generator)}
+
+    def project(self, x: Tensor) -> Tensor:
+        """Backbone and head, [M, C, S, S] to [M, outputs]; in chunks of 2 × chunk_size views if asked for."""
+        if self.chunk_size is None or not torch.is_grad_enabled():
+            return self.head(self.backbone(x))
+        context = lambda: (contextlib.nullcontext(), frozen_statistics(self))  # noqa: E731
+        encode = nn.Sequential(self.backbone, self.head)
+        return torch.cat(
+            [checkpoint(encode, c, use_reentrant=False, context_fn=context) for c in x.split(2 * self.chunk_size)]
+        )
+
+
+@contextlib.contextmanager
+def frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Keep batch norms' running statistics as they are, so that a recomputed forward pass counts once."""
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum

@@ -1,0 +1,85 @@
+"""What a run leaves behind: config.yaml, results.json, and a few plain words."""
+
+import json
+import math
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+
+def save_config(config: dict[str, Any], directory: Path) -> None:
+    """Write the resolved, complete configuration, headed by the command that made it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    text = f"# {shlex.join(['python', *sys.argv])}\n{OmegaConf.to_yaml(OmegaConf.create(config))}"
+    _write(directory / "config.yaml", text)
+
+
+def save_results(metrics: Mapping[str, float], directory: Path) -> None:
+    """Write results.json: one flat mapping of metric names to numbers."""
+    numbers = {name: float(value) if not isinstance(value, int) else value for name, value in sorted(metrics.items())}
+    _write(
+        directory / "results.json", json.dumps({k: v for k, v in numbers.items() if math.isfinite(v)}, indent=2) + "\n"
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def in_words(results: Mapping[str, float], directory: Path, *, synthetic: bool) -> list[str]:
+    """Say what came out, and which command comes next.
+
+    Args:
+        results: What results.json holds.
+        directory: The run directory.
+        synthetic: The data were drawn by a program.
+    """
+    get = results.get
+    lines = [f"Trained {results['epochs']:.0f} epochs in {_duration(results['seconds'])} (seed {results['seed']:.0f})."]
+    if "train/images_per_second" in results:
+        lines[0] += f" {get('train/images_per_second'):.0f} samples a second."
+    if "val/loss" in results:
+        lines.append(
+            f"Loss on held-out data: {get('val/loss'):.3f}; a network that knows nothing: {get('val/loss_chance'):.3f}."
+        )
+    if "test/spearman" in results:
+        lines.append(
+            f"Held-out points, 1-D embedding against true position: |Spearman| = {get('test/spearman'):.4f} (1 is perfect)."
+        )
+    if "test/rotation_accuracy" in results:
+        chance = math.exp(-results["test/loss_chance"])
+        lines.append(
+            f"Rotation told rightly on test images: {get('test/rotation_accuracy'):.1%} (chance {chance:.0%})."
+        )
+    if "val/knn_accuracy" in results:
+        before = (
+            f"; untrained: {results['val/knn_accuracy_untrained']:.1%}"
+            if "val/knn_accuracy_untrained" in results
+            else ""
+        )
+        lines.append(
+            f"Classes told by the nearest neighbours' labels, held-out data: {get('val/knn_accuracy'):.1%}{before}."
+        )
+    if synthetic:
+        lines.append(
+            "SYNTHETIC images: none of these figures says anything about real ones. Real images: data.root=FOLDER"
+        )
+    if (directory / "figures").is_dir():
+        lines.append(f"Figures: {directory / 'figures'}")
+    lines.append(f"The network: fewlabels.load_backbone({str(directory)!r})")
+    lines.append(
+        f"To train longer: python {sys.argv[0]} resume={directory} trainer.max_epochs={2 * results['epochs']:.0f}"
+    )
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

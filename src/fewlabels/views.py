@@ -1,0 +1,157 @@
+"""Random views of images: one draw per sample, the whole batch at once, on its device."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fewlabels.errors import UserError
+from fewlabels.resampling import background, blur_matrix, crop_matrix, recolour, rotated_crop, separable
+
+
+class RandomViews(nn.Module):
+    """One random view of every image: crop, flips, rotation, blur, colour, noise.
+
+    The draws follow Chen et al. 2020 (SimCLR), appendix A, where those words mean the same; rotations are filled
+    with each image's own background, the median of its border.
+
+    Args:
+        scale: Least and greatest area of the crop, as fractions of the image.
+        ratio: Least and greatest width / height of the crop.
+        degrees: Rotation is uniform in ± this.
+        horizontal_flip: Probability of mirroring left and right.
+        vertical_flip: Probability of mirroring up and down.
+        brightness: Factor uniform in 1 ± this; likewise `contrast` and `saturation`.
+        contrast: See `brightness`.
+        saturation: See `brightness`; images of one channel have none.
+        hue: Turn of the colour circle, uniform in ± this; 0.5 is half the circle.
+        jitter: Probability that an image's brightness, contrast, saturation and hue change at all.
+        grey: Probability that an image loses its colour.
+        blur: Probability of a Gaussian blur.
+        sigma: Least and greatest standard deviation of the blur, in pixels of the view.
+        noise: Greatest standard deviation of Gaussian noise on a scale of [0, 1]; each image draws its own.
+
+    Raises:
+        UserError: A range or a probability outside its limits.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: Sequence[float] = (0.2, 1.0),
+        ratio: Sequence[float] = (3 / 4, 4 / 3),
+        degrees: float = 0.0,
+        horizontal_flip: float = 0.5,
+        vertical_flip: float = 0.0,
+        brightness: float = 0.4,
+        contrast: float = 0.4,
+        saturation: float = 0.4,
+        hue: float = 0.1,
+        jitter: float = 0.8,
+        grey: float = 0.2,
+        blur: float = 0.5,
+        sigma: Sequence[float] = (0.1, 2.0),
+        noise: float = 0.0,
+    ) -> None:
+        super().__init__()
+        for name, (low, high) in {"scale": scale, "ratio": ratio, "sigma": sigma}.items():
+            if not 0 < low <= high or (name == "scale" and high > 1):
+                raise UserError(
+                    f"views.{name}=[{low}, {high}]: give two positive numbers, the smaller first"
+                    f"{', neither above 1' if name == 'scale' else ''}."
+                )
+        chances = {
+            "horizontal_flip": horizontal_flip, "vertical_flip": vertical_flip, "jitter": jitter,
+            "grey": grey, "blur": blur, "brightness": brightness, "contrast": contrast,
+            "saturation": saturation, "noise": noise, "hue": 2 * hue, "degrees": degrees / 180,
+        }  # fmt: skip
+        for name, value in chances.items():
+            if not 0 <= value <= 1:
+                limit = {"hue": "0.5", "degrees": "180"}.get(name, "1")
+                raise UserError(f"views.{name} is out of range: give a number from 0 to {limit}.")
+        self.scale, self.ratio, self.sigma, self.degrees = tuple(scale), tuple(ratio), tuple(sigma), degrees
+        self.flips = (horizontal_flip, vertical_flip)
+        self.strengths = (brightness, contrast, saturation, hue)
+        self.jitter, self.grey, self.blur, self.noise = jitter, grey, blur, noise
+
+    def forward(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw one view of each image.
+
+        Args:
+            x: uint8 [B, C, S, S], or float in [0, 1].
+            generator: On the CPU; the same state gives the same views on every device.
+
+        Returns:
+            float32 [B, C, S, S] in [0, 1].
+        """
+        x = x.float() / 255 if x.dtype == torch.uint8 else x
+        draws = iter(torch.rand(24, len(x), generator=generator).to(x.device, non_blocking=True))
+        boxes = self._boxes(draws, x.shape[-1])
+        flips = [torch.where(next(draws) < p, -1.0, 1.0) for p in self.flips]
+        angle = (2 * next(draws) - 1) * math.radians(self.degrees)
+        blurred = next(draws) < self.blur
+        sigma = self.sigma[0] + next(draws) * (self.sigma[1] - self.sigma[0])
+        if self.degrees:
+            x = rotated_crop(x, boxes, flips, angle)
+            if self.blur:
+                kernel = blur_matrix(sigma, blurred, x.shape[-1])
+                x = separable(x, kernel, kernel)
+        else:
+            rows, columns = (crop_matrix(*boxes[d], flips[1 - d], x.shape[-1]) for d in (0, 1))
+            if self.blur:
+                kernel = blur_matrix(sigma, blurred, x.shape[-1])
+                rows, columns = kernel @ rows, kernel @ columns
+            x = separable(x, rows, columns)
+        return self._coloured(x, draws, generator)
+
+    def _boxes(self, draws: Iterator[Tensor], size: int) -> list[tuple[Tensor, Tensor]]:
+        """Draw crops of whole pixels: (start, length) for rows, then for columns; each [B]."""
+        area = self.scale[0] + next(draws) * (self.scale[1] - self.scale[0])
+        low, high = (math.log(r) for r in self.ratio)
+        ratio = torch.exp(low + next(draws) * (high - low))
+        boxes = []
+        for length in (torch.sqrt(area / ratio), torch.sqrt(area * ratio)):
+            pixels = (length * size).round().clamp(1, size)
+            start = (next(draws) * (size - pixels + 1)).floor()
+            boxes.append((start, pixels))
+        return boxes
+
+    def _coloured(self, x: Tensor, draws: Iterator[Tensor], generator: torch.Generator) -> Tensor:
+        change = next(draws) < self.jitter
+        brightness, contrast, saturation, hue = (
+            torch.where(change, (2 * next(draws) - 1) * strength, 0.0) for strength in self.strengths
+        )
+        greyed = next(draws) < self.grey
+        if any(self.strengths) or self.grey:
+            x = recolour(x, 1 + brightness, 1 + contrast, torch.where(greyed, 0.0, 1 + saturation), hue)
+        if self.noise:
+            seed = int(torch.randint(2**62, (), generator=generator))
+            source = torch.Generator(x.device).manual_seed(seed)
+            level = (next(draws) * self.noise).view(-1, 1, 1, 1)
+            x = x + level * torch.randn(x.shape, generator=source, device=x.device)
+        return x.clamp_(0, 1)
+
+
+def rotations(x: Tensor, count: int) -> Tensor:
+    """Every image in all its rotations (Gidaris et al. 2018, RotNet, §3.1).
+
+    Args:
+        x: [B, C, S, S].
+        count: 4 (steps of 90°), 2 (180°) or 3 (120°, all three seen through a round window, since corners that
+            are empty after turning would give the answer away).
+
+    Returns:
+        [count * B, C, S, S]; the i-th block of B is turned i steps anticlockwise.
+    """
+    if count != 3:
+        return torch.cat([torch.rot90(x, step * 4 // count, (2, 3)) for step in range(count)])
+    turned = [x]
+    for step in (1, 2):
+        angle = torch.full((len(x),), step * 2 * math.pi / 3, device=x.device)
+        full = torch.full_like(angle, x.shape[-1])
+        ones = torch.ones_like(angle)
+        turned.append(rotated_crop(x, [(0 * full, full)] * 2, [ones, ones], angle))
+    side = torch.linspace(-1, 1, x.shape[-1], device=x.device)
+    outside = side.square() + side.square().unsqueeze(1) > 1
+    return torch.where(outside, background(x).repeat(3, 1, 1, 1), torch.cat(turned))
