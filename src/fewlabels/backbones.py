@@ -5,7 +5,6 @@ needs to feed it: `dim`, `size` (pixels, None for points), `channels`, `mean` an
 """
 
 import difflib
-import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -105,6 +104,7 @@ def vision(
     mean: Sequence[float],
     std: Sequence[float],
     weights: str | None = None,
+    stem: bool | None = None,
 ) -> Backbone:
     """Any torchvision classifier by name, its classifier removed, its stem fitted to the images.
 
@@ -115,6 +115,7 @@ def vision(
         mean: Per-channel mean of the normalisation.
         std: Per-channel standard deviation of the normalisation.
         weights: None for a random start; `imagenet` (or a name of torchvision's weights enum) to begin there.
+        stem: Whether the stem may change with the size; None: unless it begins from weights, which need their own.
 
     Raises:
         UserError: An unknown name or weights, points instead of images, or a network that cannot take the size.
@@ -122,7 +123,8 @@ def vision(
     if size is None:
         raise UserError(f"backbone.name={name} takes images, but the data are points. Use backbone=mlp.")
     body = _torchvision_model(name, weights, size)
-    if weights is None and size < SMALL_IMAGE and hasattr(body, "conv1") and hasattr(body, "maxpool"):
+    stem = weights is None if stem is None else stem
+    if stem and size < SMALL_IMAGE and hasattr(body, "conv1") and hasattr(body, "maxpool"):
         body.conv1 = nn.Conv2d(3, body.conv1.out_channels, kernel_size=3, padding=1, bias=False)
         nn.init.kaiming_normal_(body.conv1.weight, mode="fan_out", nonlinearity="relu")
         body.maxpool = nn.Identity()
@@ -131,7 +133,7 @@ def vision(
         _adapt_channels(body, channels, keep_weights=weights is not None)
     backbone = Backbone(body, channels=channels, size=size, mean=mean, std=std)
     backbone.description = {"builder": "vision", "name": name, "channels": channels, "size": size}
-    backbone.description |= {"mean": list(mean), "std": list(std), "stem": weights is None}
+    backbone.description |= {"mean": list(mean), "std": list(std), "stem": stem}
     return backbone
 
 
@@ -146,8 +148,8 @@ def _torchvision_model(name: str, weights: str | None, size: int) -> Any:
             "torchvision.models.list_models() lists all."
         )
     options: dict[str, Any] = {"image_size": size} if name.startswith("vit_") and weights is None else {}
-    if "aux_logits" in inspect.signature(models.get_model_builder(name)).parameters:
-        options |= {"aux_logits": False, "init_weights": True}
+    if name in ("googlenet", "inception_v3"):
+        options = {"transform_input": False, **({"init_weights": True} if weights is None else {})}
     enum = models.get_model_weights(name)
     choice = {"imagenet": "DEFAULT"}.get(str(weights).lower(), weights)
     if choice is not None and choice not in enum.__members__ and choice != "DEFAULT":
@@ -156,12 +158,21 @@ def _torchvision_model(name: str, weights: str | None, size: int) -> Any:
             f"{', '.join(enum.__members__)}."
         )
     try:
-        return models.get_model(name, weights=choice, **options)
+        return _without_auxiliaries(models.get_model(name, weights=choice, **options))
     except OSError as error:
         raise UserError(
             f"backbone.weights={weights}: the weights of {name} could not be fetched ({error}). "
             "Go online once, or start from random weights with backbone.weights=null."
         ) from error
+
+
+def _without_auxiliaries(body: Any) -> Any:
+    """Take away the classifiers half-way up GoogLeNet and Inception, with which they answer several tensors."""
+    if hasattr(body, "aux_logits"):
+        body.aux_logits = False
+        for attribute in {"aux1", "aux2", "AuxLogits"} & dict(body.named_children()).keys():
+            setattr(body, attribute, None)
+    return body
 
 
 def _remove_classifier(body: Any, name: str) -> None:

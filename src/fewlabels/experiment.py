@@ -107,7 +107,7 @@ def make(node: dict[str, Any], **arguments: Any) -> Any:
     Raises:
         UserError: As the constructor raised it, without Hydra's wrapping.
     """
-    left_out = (*DESCRIPTION, "views") if "kind" in node else DESCRIPTION
+    left_out = (*DESCRIPTION, "views", "siamese") if "kind" in node else DESCRIPTION
     try:
         kept = {key: value for key, value in node.items() if key not in left_out}
         return instantiate(kept, _partial_=True, _convert_="all")(**arguments)
@@ -168,6 +168,7 @@ def quieten() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     # Reading a memory map in the main process is on purpose; and epochs may be short
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # it is a resumed run's
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(lightning|torch)\..*")
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(lightning|torch)\..*")

@@ -35,15 +35,15 @@ def knn_graph(points: ArrayLike, k: int = 6) -> Any:
     points = np.asarray(points)
     if not 1 <= k < len(points):
         raise UserError(
-            f"method.k={k} neighbours cannot be found among {len(points)} points: it must be at least 1 and below their "
-            "number. Raise data.n_points or lower method.k."
+            f"method.k={k} neighbours cannot be found among {len(points)} points: it must be at least 1 and below "
+            "their number. Raise data.n_points or lower method.k."
         )
     graph = nx.from_scipy_sparse_array(kneighbors_graph(points, k))
     pieces = nx.number_connected_components(graph)
     if pieces > 1:
         _log.warning(
-            "The neighbour graph of %d points falls into %d pieces, whose points all count as far from each other: a 1-D "
-            "embedding may put the pieces in any order. A larger method.k or a smaller data.noise joins them.",
+            "The neighbour graph of %d points falls into %d pieces, whose points all count as far from each other: a "
+            "1-D embedding may put the pieces in any order. A larger method.k or a smaller data.noise joins them.",
             len(points), pieces,
         )  # fmt: skip
     return graph

@@ -1,6 +1,14 @@
 """Probes: how much of the labels can be read from frozen embeddings."""
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from fewlabels.embeddings import Embeddings
+from fewlabels.errors import UserError
+
+PROBES = ("linear", "svc", "knn")
 
 
 def knn_accuracy(train: Embeddings, test: Embeddings, *, neighbours: int = 20) -> float:
@@ -22,3 +30,63 @@ def knn_accuracy(train: Embeddings, test: Embeddings, *, neighbours: int = 20) -
     probe = KNeighborsClassifier(min(neighbours, int(known.sum())), metric="cosine")
     probe.fit(train.vectors[known], train.labels[known])
     return float(probe.score(test.vectors[asked], test.labels[asked]))
+
+
+def few_label_accuracy(
+    train: Embeddings, test: Embeddings, *, probe: str, labels: int, draws: int = 5, seed: int = 0
+) -> NDArray[np.float64]:
+    """Balanced accuracy of a probe that is given few labels, drawn several times.
+
+    Every draw takes the same number of each class, or all that there are; the scaler and the probe see these alone.
+
+    Args:
+        train: Where labels are drawn from.
+        test: What is to be told; never fitted on.
+        probe: "linear" (logistic regression), "svc" (RBF kernel) or "knn" (k = 5), all on standardised embeddings.
+        labels: Number of labels in all, at least one per class.
+        draws: Number of independent draws.
+        seed: Of the draws.
+
+    Returns:
+        [draws] shares of 1.
+
+    Raises:
+        UserError: An unknown probe, or fewer labels than classes.
+    """
+    from sklearn.metrics import balanced_accuracy_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if labels < len(np.unique(train.labels)):
+        raise UserError(
+            f"labels={labels} are fewer than the {len(np.unique(train.labels))} classes: one each is the least."
+        )
+    scores = []
+    for draw in range(draws):
+        chosen = stratified_draw(train.labels, labels, seed=(seed, draw))
+        model = make_pipeline(StandardScaler(), _classifier(probe))
+        model.fit(train.vectors[chosen], train.labels[chosen])
+        scores.append(balanced_accuracy_score(test.labels, model.predict(test.vectors)))
+    return np.array(scores)
+
+
+def stratified_draw(labels: NDArray[np.int64], count: int, seed: Any) -> NDArray[np.int64]:
+    """Rows of `count` labels, int64 [count], shared out evenly among the classes as far as these have so many."""
+    random = np.random.default_rng(seed)
+    queues = [list(random.permutation(np.flatnonzero(labels == c))) for c in np.unique(labels[labels >= 0])]
+    chosen: list[int] = []
+    while len(chosen) < count and any(queues):
+        chosen += [queue.pop() for queue in queues if queue]
+    return np.array(chosen[:count], dtype=np.int64)
+
+
+def _classifier(probe: str) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.svm import SVC
+
+    if probe not in PROBES:
+        raise UserError(f"probe={probe!r} is unknown: choose one of {', '.join(PROBES)}.")
+    if probe == "linear":
+        return LogisticRegression(C=0.01, max_iter=2000)  # few labels in many dimensions want a strong prior
+    return SVC() if probe == "svc" else KNeighborsClassifier(5)

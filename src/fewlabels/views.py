@@ -142,10 +142,12 @@ def rotations(x: Tensor, count: int) -> Tensor:
             are empty after turning would give the answer away).
 
     Returns:
-        [count * B, C, S, S]; the i-th block of B is turned i steps anticlockwise.
+        [count * B, C, S, S]; the i-th block of B is turned i steps anticlockwise. With 3, uint8 becomes float
+        in [0, 1].
     """
     if count != 3:
         return torch.cat([torch.rot90(x, step * 4 // count, (2, 3)) for step in range(count)])
+    x = x.float() / 255 if x.dtype == torch.uint8 else x
     turned = [x]
     for step in (1, 2):
         angle = torch.full((len(x),), step * 2 * math.pi / 3, device=x.device)

@@ -12,7 +12,7 @@ from fewlabels.probes import knn_accuracy
 
 
 class OnlineKNN(Callback):
-    """Log `val/knn_accuracy` every few epochs and at the end, and once `val/knn_accuracy_untrained`.
+    """Log `val/knn_accuracy` every few epochs and at the end, beside it `val/knn_accuracy_untrained`.
 
     It runs on the first process over whole, capped sets, so that no sample is counted twice. The labels are those that
     `data.label_fraction` leaves; without any, nothing is logged.
@@ -26,23 +26,33 @@ class OnlineKNN(Callback):
     def __init__(self, every_n_epochs: int = 5, neighbours: int = 20, max_samples: int = 5000) -> None:
         self.every_n_epochs, self.neighbours, self.max_samples = every_n_epochs, neighbours, max_samples
         self.untrained: nn.Module | None = None
-        self.value = float("nan")
+        self.baseline = float("nan")
+        self._kept: dict[str, Any] | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the network as it starts; it is measured later, so that training begins at once."""
-        if trainer.is_global_zero and trainer.global_step == 0:
+        if trainer.is_global_zero and (self._kept or trainer.ckpt_path is None):
             self.untrained = copy.deepcopy(pl_module.backbone)
+            if self._kept:  # resumed before it was measured: the module holds trained weights by now
+                self.untrained.load_state_dict(self._kept)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure, if it is time."""
         last = trainer.current_epoch + 1 == trainer.max_epochs
-        if not trainer.is_global_zero or not (last or (trainer.current_epoch + 1) % self.every_n_epochs == 0):
+        if (
+            trainer.sanity_checking
+            or not trainer.is_global_zero
+            or not (last or (trainer.current_epoch + 1) % self.every_n_epochs == 0)
+        ):
             return
         metrics = {"val/knn_accuracy": self._measure(trainer, pl_module)}
         if self.untrained is not None:
             trained, pl_module.backbone = pl_module.backbone, self.untrained
-            metrics["val/knn_accuracy_untrained"] = self._measure(trainer, pl_module)
-            pl_module.backbone, self.untrained = trained, None
+            try:
+                self.baseline = self._measure(trainer, pl_module)
+            finally:
+                pl_module.backbone, self.untrained = trained, None
+        metrics["val/knn_accuracy_untrained"] = self.baseline
         metrics = {name: value for name, value in metrics.items() if not np.isnan(value)}
         pl_module.log_dict(metrics, rank_zero_only=True)
 
@@ -59,3 +69,11 @@ class OnlineKNN(Callback):
             context = trainer.precision_plugin.forward_context()
             sets.append(extract(method.embed, datamodule.loader(chosen), method, method.device, context))
         return knn_accuracy(*sets, neighbours=self.neighbours)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is known of the untrained network: its accuracy, or its weights until that is measured."""
+        return {"baseline": self.baseline, "untrained": self.untrained and self.untrained.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """What was known of it."""
+        self.baseline, self._kept = state_dict["baseline"], state_dict["untrained"]

@@ -90,6 +90,7 @@ class ImageDataModule(pl.LightningDataModule):
         for key, number in (("size", size), ("batch_size", batch_size)):
             if number < 1:
                 raise UserError(f"data.{key}={number} must be at least 1.")
+        splits.check_label_fraction(label_fraction)
         self.root, self.source, self.download, self.cache_dir = root, source, download, cache_dir
         self.size, self.channels, self.resize = size, channels, resize
         self.batch_size, self.seed = batch_size, seed
@@ -140,13 +141,12 @@ class ImageDataModule(pl.LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 (Lightning's signature)
         """Open the store and split it (every process)."""
-        if hasattr(self, "paths"):
+        if hasattr(self, "_rows"):
             return
-        store = self._open()
-        names = [path.split("/", 1)[0] if "/" in path else "" for path in store.paths]
-        self._classify(np.array(names, dtype=object))
-        self.paths = store.paths
-        self._split(np.array(names, dtype=object))
+        self.paths = self._open().paths
+        names = np.array([path.split("/", 1)[0] if "/" in path else "" for path in self.paths], dtype=object)
+        self._classify(names)
+        self._split(names)
         for notice in self.notices:
             log.info(notice)
 
@@ -220,7 +220,14 @@ class ImageDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Load "val" in order; batch k goes to rank k % world. Ranks may get different numbers of batches."""
-        return make_loader(self._dataset(), in_order(self.indices("val"), self.batch_size)[rank() :: world_size()])
+        return self._dealt("val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Load "test", likewise."""
+        return self._dealt("test")
+
+    def _dealt(self, split: str) -> DataLoader[Any]:
+        return make_loader(self._dataset(), in_order(self.indices(split), self.batch_size)[rank() :: world_size()])
 
     def loader(self, split_or_indices: str | np.ndarray, batch_size: int | None = None) -> DataLoader[Any]:
         """Load a whole split, or any rows, in order, on this process alone."""

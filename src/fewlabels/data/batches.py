@@ -104,4 +104,11 @@ def in_order(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
 def make_loader(dataset: Rows, batches: Sampler[np.ndarray] | Sequence[np.ndarray]) -> DataLoader[Any]:
     """Load `batches` of rows in this process: reading a memory map leaves worker processes nothing to do."""
     kind = ResumableLoader if isinstance(batches, EpochBatches) else DataLoader
-    return kind(dataset, sampler=batches, batch_size=None, num_workers=0, pin_memory=torch.cuda.is_available())
+    return kind(
+        dataset,
+        sampler=batches,
+        batch_size=None,  # the sampler hands over whole batches
+        num_workers=0,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # else every pass would draw from the global one, and resuming be inexact
+    )

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 VERSION = 1  # part of every store's key: raise it when decoding changes a single pixel
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP", "MPO")
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP")
 RESIZES = ("pad", "crop", "squash")
 _GAP = 2.0  # how many times larger than the target a cheap first reduction may leave the image
 

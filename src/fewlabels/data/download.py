@@ -6,14 +6,13 @@ import logging
 import os
 import shutil
 import tarfile
-import urllib.error
 import urllib.request
 import zlib
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from fewlabels.data.progress import Advance, progress
+from fewlabels.data.progress import progress
 from fewlabels.data.store import locked
 from fewlabels.errors import UserError
 
@@ -21,7 +20,7 @@ log = logging.getLogger(__name__)
 _ATTEMPTS = 5
 _BLOCK = 1 << 20  # bytes read at a time
 _SILENCE = 60  # seconds without a byte that count as a cut connection
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR)
 
 
 def fetch_archive(url: str, folder: Path, archive_bytes: int | None = None) -> None:
@@ -52,7 +51,7 @@ def fetch_archive(url: str, folder: Path, archive_bytes: int | None = None) -> N
             _unpack(archive, folder)
             archive.unlink()
     except OSError as error:
-        if error.errno not in (*_FULL, errno.EACCES, errno.EROFS, errno.ENOTDIR):
+        if error.errno not in _UNWRITABLE:
             raise
         raise UserError(
             f"{folder.parent} cannot take the download for data.root={folder} ({error.strerror}). Make room, or give "
@@ -64,21 +63,22 @@ def _download(url: str, archive: Path, archive_bytes: int | None) -> None:
     """Receive `url` into `<archive>.part`, in several attempts if need be, and rename it when its length is right."""
     part = archive.with_name(f"{archive.name}.part")
     expected, reason = archive_bytes, "the connection was cut"
-    with progress(f"Downloading {url}", archive_bytes) as advance:
-        for _ in range(_ATTEMPTS):
-            before = _length(part)
-            try:
-                expected = _receive(url, part, archive_bytes, advance)
-            except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
-                reason = str(error)
-                if getattr(error, "code", None) == 416:  # what is here is no beginning of what is there: start anew
-                    part.unlink()
-                    continue
-            if _length(part) == expected:
-                part.replace(archive)
-                return
-            if _length(part) <= before:
-                break  # no use in asking again
+    for _ in range(_ATTEMPTS):
+        before = _length(part)
+        try:
+            expected = _receive(url, part, archive_bytes)
+        except (OSError, HTTPException) as error:
+            if getattr(error, "errno", None) in _UNWRITABLE:
+                raise
+            reason = str(error)
+            if getattr(error, "code", None) == 416:  # what is here is no beginning of what is there: start anew
+                part.unlink()
+                continue
+        if _length(part) == expected:
+            part.replace(archive)
+            return
+        if _length(part) <= before:
+            break  # no use in asking again
     raise UserError(
         f"{part}: received {_length(part):,} bytes of {expected or 'an unknown number'} from {url} ({reason}). Run the "
         "same command again to go on from there, or unpack the archive yourself and give data.root=FOLDER."
@@ -89,7 +89,7 @@ def _length(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
-def _receive(url: str, part: Path, archive_bytes: int | None, advance: Advance) -> int:
+def _receive(url: str, part: Path, archive_bytes: int | None) -> int:
     """Append what is missing to `part` in one connection; return the length it should then have, in bytes.
 
     Raises:
@@ -108,16 +108,12 @@ def _receive(url: str, part: Path, archive_bytes: int | None, advance: Advance) 
                 f"{url} is {total:,} bytes long, and data.archive_bytes says {archive_bytes:,}: it is not the "
                 "file that this program knows. If you trust it all the same, give data.archive_bytes=null."
             )
-        advance(have)
-        _copy(answer, part, "ab" if have else "wb", advance)
+        with progress(f"Downloading {url}", total) as advance, part.open("ab" if have else "wb") as file:
+            advance(have)
+            while block := answer.read(_BLOCK):
+                file.write(block)
+                advance(len(block))
     return _length(part) if total is None else total
-
-
-def _copy(answer: HTTPResponse, part: Path, mode: str, advance: Advance) -> None:
-    with part.open(mode) as file:
-        while block := answer.read(_BLOCK):
-            file.write(block)
-            advance(len(block))
 
 
 def _unpack(archive: Path, folder: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -163,13 +163,10 @@ def _drive(job: dict[str, object], chunks: Chunks, advance: Advance) -> dict[int
     """
     reasons: dict[int, str] = {}
     with _all_or_none(chunks), _worker() as worker:
-        assert worker.stdin is not None
-        assert worker.stdout is not None
-        print(json.dumps(job), file=worker.stdin)
+        _ask(worker, job)
         for start, paths in _take(chunks):
-            print(json.dumps({"start": start, "paths": paths}), file=worker.stdin, flush=True)
-            line = worker.stdout.readline()
-            if not line:
+            _ask(worker, {"start": start, "paths": paths})
+            if not (line := worker.stdout.readline()):
                 raise UserError(
                     f"A decoding process ended (code {worker.wait()}) between {paths[0]} and {paths[-1]}; "
                     "code -9 means that memory ran out. Take an image that is too large away, or free some memory."
@@ -182,10 +179,11 @@ def _drive(job: dict[str, object], chunks: Chunks, advance: Advance) -> dict[int
     return reasons
 
 
-def _worker() -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def _worker() -> Iterator[Any]:
     package_parent = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, (package_parent, os.environ.get("PYTHONPATH"))))
-    return subprocess.Popen(
+    worker = subprocess.Popen(
         [sys.executable, "-P", "-m", "fewlabels.data.decode"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -193,3 +191,18 @@ def _worker() -> subprocess.Popen[str]:
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         start_new_session=True,  # Ctrl-C is ours to answer; a worker ends when its input closes
     )
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    try:
+        yield worker
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            worker.stdin.close()
+        worker.wait()
+        worker.stdout.close()
+
+
+def _ask(worker: Any, message: dict[str, object]) -> None:
+    """Send one line; if the worker is dead, its missing answer will tell."""
+    with contextlib.suppress(BrokenPipeError):
+        print(json.dumps(message), file=worker.stdin, flush=True)

@@ -114,7 +114,7 @@ class Spirals(pl.LightningDataModule):
         return self._points[self.indices(split)]
 
     def position(self, split: str) -> NDArray[np.float32]:
-        """The truth, float32 [n]: where on the curve each point was before the noise, see `spiral`. Never trained on."""
+        """The truth, float32 [n]: where on the curve a point was before the noise, see `spiral`; never trained on."""
         return self._position[self.indices(split)]
 
     def train_dataloader(self) -> DataLoader[Any]:

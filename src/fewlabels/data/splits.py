@@ -89,17 +89,22 @@ def nested_subset(paths: Sequence[str], labels: np.ndarray, rows: np.ndarray, fr
     Raises:
         UserError: `fraction` is outside (0, 1].
     """
-    if not 0 < fraction <= 1:
-        raise UserError(
-            f"data.label_fraction={fraction} must be above 0 and at most 1, the share of the training labels to use; "
-            "for example 0.1. (Pretraining uses no labels at all.)"
-        )
+    check_label_fraction(fraction)
     chosen = []
     for label in np.unique(labels[rows]):
         if label >= 0:
             members = sorted(rows[labels[rows] == label], key=lambda row: uniform(paths[row], f"labels {seed}"))
             chosen += members[: max(1, round(fraction * len(members)))]
     return np.sort(np.array(chosen, np.int64))
+
+
+def check_label_fraction(fraction: float) -> None:
+    """Raise UserError unless 0 < fraction <= 1."""
+    if not 0 < fraction <= 1:
+        raise UserError(
+            f"data.label_fraction={fraction} must be above 0 and at most 1, the share of the training labels to use; "
+            "for example 0.1. (Pretraining uses no labels at all.)"
+        )
 
 
 @dataclass(frozen=True)

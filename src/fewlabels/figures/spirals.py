@@ -52,7 +52,7 @@ def pairs_figure(
     Returns:
         A matplotlib Figure.
     """
-    figure, axis = _plane(points, "One batch of pairs: drawn together, pushed apart")
+    figure, axis = _plane(points, "One batch of pairs: drawn together, pushed apart", headroom=0.09)
     axis.scatter(*points.T, s=7, color="#BBBBBB", linewidths=0, zorder=1)
     _segments(axis, points, np.stack([anchors, negatives], 1), NEGATIVE, alpha=0.35, width=0.6)
     _segments(axis, points, np.stack([anchors, positives], 1), POSITIVE, alpha=1.0, width=1.6)
@@ -63,7 +63,7 @@ def pairs_figure(
 
 
 def _pairs_legend(axis: Any) -> None:
-    """Explain the marks below the axes."""
+    """Explain the marks, in the room above the points."""
     from matplotlib.lines import Line2D
 
     handles = [
@@ -72,15 +72,16 @@ def _pairs_legend(axis: Any) -> None:
         Line2D([], [], color=NEGATIVE, linewidth=1.0, label="to its negative: far"),
     ]
     axis.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3,
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 1.0), borderaxespad=0.2, ncols=3,
         frameon=False, fontsize=9, labelcolor=INK, handletextpad=0.5, columnspacing=1.4,
     )  # fmt: skip
 
 
-def _plane(points: NDArray[np.float32], title: str, width: float = 6.0) -> tuple[Any, Any]:
+def _plane(points: NDArray[np.float32], title: str, width: float = 6.0, headroom: float = 0.0) -> tuple[Any, Any]:
     """A figure with one pair of axes that holds all points and has the same scale both ways."""
     margin = 0.04 * float(np.ptp(points, axis=0).max())
     low, high = points.min(0) - margin, points.max(0) + margin
+    high[1] += headroom * (high - low)[1]
     figure = new_figure(width, 5.3 * float((high - low)[1] / (high - low)[0]) + 1.2)  # as high as the plane needs
     axis = figure.subplots()
     axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", xlabel="x", ylabel="y")

@@ -67,7 +67,8 @@ class Siamese(Method):
             z, positive = self.embed(torch.cat(views)).float().chunk(2)
             negative = positive.roll(1, dims=0)
         distances = torch.cat([(z - positive).abs(), (z - negative).abs()])
-        logits = self.head(distances).squeeze(1).float()
+        with torch.autocast(distances.device.type, enabled=False):  # near points differ by less than bfloat16 can tell
+            logits = self.head(distances).squeeze(1)
         near = torch.arange(len(logits), device=logits.device) < len(z)
         return {
             "loss": pair_loss(logits, near),
@@ -78,7 +79,7 @@ class Siamese(Method):
     def _embed_points(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Embed the anchors, a positive and a negative of each; [B, D] each.
 
-        In float32 always: near points differ by less than bfloat16 can tell, and so small a network gains nothing.
+        In float32 always, as in `step`; so small a network would gain nothing from less.
         """
         positive, negative = draw_pairs(self.hops, batch.index.cpu(), self.cutoff, generator)
         partners = self.points[torch.cat([positive, negative])].to(batch.x.device)
