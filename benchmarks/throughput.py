@@ -30,7 +30,7 @@ import _measures
 from _plumbing import ROOT, FailedProcessError, Options, Row, call
 
 NAMES = ("pretrain", "lightly", "views", "store", "startup", "memory", "processes")
-OUTPUT = ROOT / "build" / "bench.json"
+OUTPUT = ROOT / "build"
 
 
 def main() -> int:
@@ -172,12 +172,12 @@ def cells(row: Row) -> list[str]:
 
 
 def save(rows: list[Row], facts: dict[str, Any], failures: list[str]) -> None:
-    """Write build/bench.json."""
-    OUTPUT.parent.mkdir(exist_ok=True)
+    """Write build/bench.json, or with --quick another file, so as not to lose what was measured."""
+    OUTPUT.mkdir(exist_ok=True)
+    file = OUTPUT / ("bench-quick.json" if facts["quick"] else "bench.json")
     table = [vars(row) | {"ok": row.ok} for row in rows]
-    content = facts | {"rows": table, "failures": failures}
-    OUTPUT.write_text(json.dumps(content, indent=2, default=str) + "\n")
-    print(f"Everything behind it: {OUTPUT}")
+    file.write_text(json.dumps(facts | {"rows": table, "failures": failures}, indent=2, default=str) + "\n")
+    print(f"Everything behind it: {file}")
 
 
 if __name__ == "__main__":

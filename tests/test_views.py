@@ -182,7 +182,7 @@ def smooth(count=3):
     side = torch.linspace(-1, 1, 48)
     at = torch.tensor([[0.4, 0.1], [-0.3, 0.2], [0.0, -0.45]])[:count]
     squares = (side[None, :, None] - at[:, 0, None, None]) ** 2 + (side[None, None] - at[:, 1, None, None]) ** 2
-    return (0.8 * torch.exp(-squares / 0.02))[:, None]
+    return (0.8 * torch.exp(-squares / 0.08))[:, None]
 
 
 def test_three_rotations_are_a_third_of_a_circle_apart():

@@ -92,7 +92,7 @@ def build(config: dict[str, Any], directory: Path) -> Experiment:
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str(directory / "checkpoints")
     trainer = make(
-        config["trainer"] | {"precision": precision(config["trainer"])},
+        config["trainer"] | {"precision": precision(config["trainer"]), "enable_progress_bar": False},
         callbacks=[*callbacks, *([Progress()] if config["trainer"]["enable_progress_bar"] else [])],
         logger=[logger for logger in make_loggers(config, directory) if logger],
         default_root_dir=str(directory),
@@ -148,9 +148,10 @@ def announce(config: dict[str, Any], experiment: Experiment, resume: Path | None
     """Say what is about to run."""
     datamodule, method, trainer = experiment
     weights = sum(p.numel() for p in method.backbone.parameters())
+    size = f"{weights / 1e6:.1f} M" if weights > 1e6 else f"{weights:,}"
     log.info(
-        "%s on %s: %s backbone of %.1f M weights, %d epochs, batch %d x %d on %s, %s",
-        type(method).__name__, datamodule.name, method.backbone.description.get("name", "mlp"), weights / 1e6,
+        "%s on %s: %s backbone of %s weights, %d epochs, batch %d x %d on %s, %s",
+        type(method).__name__, datamodule.name, method.backbone.description.get("name", "mlp"), size,
         trainer.max_epochs, trainer.world_size, datamodule.batch_size, trainer.strategy.root_device.type,
         trainer.precision,
     )  # fmt: skip
@@ -168,7 +169,9 @@ def quieten() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     # Reading a memory map in the main process is on purpose; and epochs may be short
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # it is a resumed run's
+    warnings.filterwarnings(
+        "ignore", message="Checkpoint directory .* exists and is not empty"
+    )  # it is a resumed run's
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(lightning|torch)\..*")
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(lightning|torch)\..*")

@@ -85,9 +85,9 @@ def wandb_logger(
     Returns:
         The logger, or None with a warning where W&B cannot even start; metrics.csv is written in any case.
     """
+    os.environ.setdefault("WANDB_SILENT", "true")  # before the import, which reads it
     import wandb
 
-    os.environ.setdefault("WANDB_SILENT", "true")
     offline = os.environ.get("WANDB_MODE", "") == "offline" or not _logged_in()
     try:
         logger = WandbLogger(save_dir=directory, project=project, name=name, group=group, offline=offline)
@@ -119,6 +119,6 @@ def finish_loggers(loggers: Iterable[Any], exit_code: int) -> None:
             logger.save()
         if wandb and isinstance(logger, WandbLogger) and wandb.run is not None:
             directory, offline = Path(wandb.run.dir).parent, wandb.run.offline
-            wandb.finish(exit_code=exit_code, quiet=True)
+            wandb.finish(exit_code=exit_code)
             if offline:
                 log.info("Logged offline; to upload: wandb sync %s", directory)

@@ -117,6 +117,10 @@ class Spirals(pl.LightningDataModule):
         """The truth, float32 [n]: where on the curve a point was before the noise, see `spiral`; never trained on."""
         return self._position[self.indices(split)]
 
+    def labelled(self) -> NDArray[np.int64]:
+        """Rows of the training points; which arm they lie on is known of all."""
+        return self.indices("train")
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Load "train" `passes` times over, shuffled anew in every epoch; every rank gets its share of each batch."""
         rows = np.tile(self.indices("train"), self.passes)
@@ -126,6 +130,10 @@ class Spirals(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Any]:
         """Load "val" in order; batch k goes to rank k % world. Ranks may get different numbers of batches."""
         return make_loader(self._dataset(), in_order(self.indices("val"), self.batch_size)[rank() :: world_size()])
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Load "test", likewise."""
+        return make_loader(self._dataset(), in_order(self.indices("test"), self.batch_size)[rank() :: world_size()])
 
     def loader(self, split_or_indices: str | NDArray[np.int64], batch_size: int | None = None) -> DataLoader[Any]:
         """Load a whole split, or any rows, in order, on this process alone."""

@@ -1,0 +1,148 @@
+import copy
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from torch import nn
+
+from fewlabels.backbones import Backbone
+from fewlabels.callbacks.knn import OnlineKNN
+from fewlabels.data.spirals import Spirals
+from fewlabels.embeddings import extract
+from fewlabels.loggers import MetricsCSV
+from fewlabels.methods.base import Method
+from fewlabels.optim import Recipe
+from fewlabels.probes import knn_accuracy
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
+    pytest.mark.filterwarnings("ignore:.*is smaller than the logging interval.*"),
+    pytest.mark.filterwarnings(r"ignore::FutureWarning:(lightning|torch)\..*"),
+]
+NAMES = ("val/knn_accuracy", "val/knn_accuracy_untrained")
+
+
+class Points(Spirals):
+    """Points whose arms are their labels; keeps how many were asked for."""
+
+    def __init__(self, *, labelled=True):
+        super().__init__(
+            n_points=300, noise=0.05, turns=0.5, batch_size=32, seed=0, val_fraction=0.3, test_fraction=0.0
+        )
+        self.with_labels, self.asked = labelled, []
+
+    def setup(self, stage=None):
+        super().setup(stage)
+        self.labels = self.labels if self.with_labels else self.labels * 0 - 1
+
+    def labelled(self):
+        return self.indices("train")[self.labels[self.indices("train")] >= 0]
+
+    def loader(self, split_or_indices, batch_size=None):
+        self.asked.append(len(split_or_indices))
+        return super().loader(split_or_indices, batch_size)
+
+
+class OnALine(Method):
+    """Learns to forget the second coordinate; batch norm shows in which mode it was trained."""
+
+    def step(self, batch, generator):
+        self.seen = [module.training for module in self.backbone.modules()] if self.training else self.seen
+        loss = (self.backbone(batch.x) - batch.x[:, :1]).square().mean()
+        return {"loss": loss, "loss_chance": loss.new_tensor(1.0)}
+
+    seen = ()
+
+
+def make_method(*, frozen=False):
+    torch.manual_seed(1)
+    body = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+    if frozen:
+        body[1].eval()
+    backbone = Backbone(body, channels=2, size=None, mean=[0.0], std=[1.0])
+    return OnALine(backbone=backbone, optimizer=Recipe(name="sgd", lr=0.5, schedule="constant"), seed=0)
+
+
+def make_trainer(folder, *callbacks, epochs=2, **options):
+    options = {"logger": False, "num_sanity_val_steps": 0} | options
+    return Trainer(
+        accelerator="cpu", devices=1, max_epochs=epochs, enable_checkpointing=False, callbacks=list(callbacks),
+        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
+        default_root_dir=str(folder), **options,
+    )  # fmt: skip
+
+
+def by_hand(backbone, data, neighbours):
+    sets = (extract(backbone, data.loader(data.indices(split)), backbone) for split in ("train", "val"))
+    return knn_accuracy(*sets, neighbours=neighbours)
+
+
+def numbers(trainer):
+    return {name: trainer.callback_metrics[name].item() for name in NAMES if name in trainer.callback_metrics}
+
+
+@pytest.mark.parametrize("sanity_steps", [0, 1])
+def test_it_measures_the_network_as_it_is_and_as_it_began(sanity_steps, tmp_path):
+    method, data = make_method(), Points()
+    untrained = copy.deepcopy(method.backbone)
+    trainer = make_trainer(tmp_path, OnlineKNN(1, neighbours=5), epochs=3, num_sanity_val_steps=sanity_steps)
+    trainer.fit(method, data)
+    trained, before = by_hand(method.backbone, data, 5), by_hand(untrained, data, 5)
+    assert numbers(trainer) == pytest.approx(dict(zip(NAMES, (trained, before), strict=True)))
+    assert trained != before
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_training_does_not_notice_it(frozen, tmp_path):
+    """A backbone that stays in eval mode, or is not put back, would train otherwise."""
+    watched, alone = make_method(frozen=frozen), make_method(frozen=frozen)
+    backbone = watched.backbone
+    make_trainer(tmp_path, OnlineKNN(1)).fit(watched, Points())
+    make_trainer(tmp_path).fit(alone, Points())
+    assert watched.backbone is backbone
+    assert watched.seen == alone.seen == [True, True, True, not frozen, True, True]
+    expected = alone.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in watched.state_dict().items())
+    assert watched.state_dict()["backbone.body.1.num_batches_tracked"] == (0 if frozen else 2 * (210 // 32))
+
+
+def test_it_measures_every_so_many_epochs_and_at_the_end(tmp_path):
+    log = MetricsCSV(str(tmp_path))
+    make_trainer(tmp_path, OnlineKNN(every_n_epochs=2), epochs=5, logger=log).fit(make_method(), Points())
+    measured = [row["epoch"] for row in log.rows.values() if NAMES[0] in row]
+    assert measured == [1, 3, 4]
+    assert len({row[NAMES[1]] for row in log.rows.values() if NAMES[1] in row}) == 1
+
+
+def test_it_looks_at_no_more_samples_than_it_may(tmp_path):
+    data = Points()
+    make_trainer(tmp_path, OnlineKNN(max_samples=50), epochs=1).fit(make_method(), data)
+    assert data.asked == [50, 10] * 2
+
+
+def test_without_labels_it_logs_nothing(tmp_path):
+    trainer = make_trainer(tmp_path, OnlineKNN(1), epochs=1)
+    trainer.fit(make_method(), Points(labelled=False))
+    assert numbers(trainer) == {}
+
+
+class StopAfter(Callback):
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        trainer.should_stop = trainer.should_stop or trainer.current_epoch + 1 == self.epochs
+
+
+@pytest.mark.parametrize("interrupted", [1, 3], ids=["before it measured", "after it measured"])
+def test_a_resumed_run_knows_the_untrained_network(interrupted, tmp_path):
+    whole = make_trainer(tmp_path, OnlineKNN(every_n_epochs=2), epochs=4)
+    whole.fit(make_method(), Points())
+    first = make_trainer(tmp_path, OnlineKNN(every_n_epochs=2), StopAfter(interrupted), epochs=4)
+    first.fit(make_method(), Points())
+    first.save_checkpoint(tmp_path / "a.ckpt")
+    rest = make_trainer(tmp_path, OnlineKNN(every_n_epochs=2), epochs=4)
+    rest.fit(make_method(), Points(), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+    assert rest.current_epoch == 4
+    assert numbers(rest) == numbers(whole)
+    assert numbers(rest).keys() == set(NAMES)

@@ -1,0 +1,175 @@
+import itertools
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch import nn
+
+from fewlabels import load_backbone
+from fewlabels.backbones import Backbone, mlp
+from fewlabels.data.spirals import Spirals
+from fewlabels.methods.base import Method
+from fewlabels.optim import Recipe
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
+    pytest.mark.filterwarnings(r"ignore::FutureWarning:(lightning|torch)\..*"),
+]
+BATCHES, BATCH_SIZE = 4, 16
+
+
+class Recorder(Method):
+    """Shrinks embeddings, and keeps what was drawn in every step."""
+
+    def __init__(self, **shared):
+        super().__init__(**shared)
+        self.drawn = []
+
+    def step(self, batch, generator):
+        draws = torch.rand(2, generator=generator).tolist()
+        self.drawn.append((self.training, self.current_epoch, draws, torch.rand(1).item()))
+        loss = self.backbone(batch.x).square().mean()
+        return {"loss": loss, "loss_chance": loss.new_tensor(7.0)}
+
+
+def points():
+    return Spirals(
+        n_points=100, noise=0.05, turns=1.5, batch_size=BATCH_SIZE, seed=0, val_fraction=0.25, test_fraction=0.1
+    )
+
+
+def recorder(seed=0, **recipe):
+    torch.manual_seed(0)
+    optimizer = Recipe(**{"name": "sgd", "lr": 1.0, "schedule": "constant"} | recipe)
+    return Recorder(backbone=mlp(channels=2, hidden=[4], dim=3), optimizer=optimizer, seed=seed)
+
+
+def make_trainer(folder, epochs=2, **options):
+    return Trainer(
+        accelerator="cpu", devices=1, max_epochs=epochs, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+        use_distributed_sampler=False, default_root_dir=str(folder), **options,
+    )  # fmt: skip
+
+
+def run(folder, seed=0, **options):
+    method, trainer = recorder(seed), make_trainer(folder, **options)
+    trainer.fit(method, points())
+    return method, trainer
+
+
+def draws(method, *, training, epoch=None):
+    return [drawn for mode, e, drawn, _ in method.drawn if mode == training and epoch in (None, e)]
+
+
+def test_every_step_of_every_epoch_draws_anew_and_a_second_run_repeats_it(tmp_path):
+    method, _ = run(tmp_path)
+    training = draws(method, training=True)
+    assert len(training) == 2 * BATCHES
+    assert all(a != b for a, b in itertools.combinations(training, 2))
+    assert run(tmp_path)[0].drawn == method.drawn  # of the global generator too
+    assert all(a != b for a, b in zip(training, draws(run(tmp_path, seed=1)[0], training=True), strict=True))
+
+
+def test_dropout_is_seeded_by_the_step_as_well(tmp_path):
+    drawn = [number for mode, _, _, number in run(tmp_path)[0].drawn if mode]
+    assert len(set(drawn)) == 2 * BATCHES
+
+
+def test_another_rank_draws_otherwise(tmp_path, monkeypatch):
+    first = draws(run(tmp_path, epochs=1)[0], training=True)
+    monkeypatch.setattr("fewlabels.methods.base.rank", lambda: 1)
+    second = draws(run(tmp_path, epochs=1)[0], training=True)
+    assert all(a != b for a, b in itertools.product(first, second))
+
+
+def test_a_resumed_run_draws_and_ends_as_the_unbroken_one(tmp_path):
+    whole, _ = run(tmp_path, epochs=2)
+    _, trainer = run(tmp_path, epochs=1)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    rest = recorder()
+    make_trainer(tmp_path, epochs=2).fit(rest, points(), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+    assert rest.drawn == [drawn for drawn in whole.drawn if drawn[1] == 1]
+    expected = whole.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in rest.state_dict().items())
+
+
+def test_held_out_draws_are_the_same_in_every_epoch_and_no_trainings(tmp_path):
+    method, _ = run(tmp_path)
+    first, second = (draws(method, training=False, epoch=epoch) for epoch in (0, 1))
+    assert len(first) == 2
+    assert first[0] != first[1]
+    assert first == second
+    assert all(a != b for a, b in itertools.product(first, draws(method, training=True)))
+
+
+def test_held_out_draws_do_not_hang_on_the_number_of_processes(tmp_path, monkeypatch):
+    alone = draws(run(tmp_path, epochs=1)[0], training=False)
+    monkeypatch.setattr("fewlabels.methods.base.world_size", lambda: 2)
+    for rank in (0, 1):
+        monkeypatch.setattr("fewlabels.methods.base.rank", lambda rank=rank: rank)
+        assert draws(run(tmp_path, epochs=1)[0], training=False)[0] == alone[rank]
+
+
+def test_what_is_logged_is_the_mean_over_samples(tmp_path):
+    method, trainer = run(tmp_path)
+    data = points()
+    data.setup()
+    logged = trainer.callback_metrics
+    with torch.no_grad():
+        expected = method.backbone(torch.from_numpy(data.points("val"))).square().mean()  # batches of 16 and 9
+    assert logged["val/loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert {name: logged[f"{name}_chance"].item() for name in ("train/loss", "val/loss")} == {
+        "train/loss": 7.0, "val/loss": 7.0,
+    }  # fmt: skip
+    trainer.test(method, data, verbose=False)
+    with torch.no_grad():
+        expected = method.backbone(torch.from_numpy(data.points("test"))).square().mean()
+    assert trainer.callback_metrics["test/loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_the_rate_follows_the_global_batch(accumulated, tmp_path):
+    _, trainer = run(tmp_path, epochs=1, accumulate_grad_batches=accumulated)
+    rates = {group["lr"] for group in trainer.optimizers[0].param_groups}
+    assert rates == {pytest.approx(1.0 * BATCH_SIZE * accumulated / 256)}
+    assert trainer.global_step == BATCHES // accumulated
+
+
+def test_the_schedule_ends_with_the_run(tmp_path):
+    method, trainer = recorder(schedule="cosine"), make_trainer(tmp_path)
+    trainer.fit(method, points())
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+
+
+def containers(value):
+    yield type(value)
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
+        yield from containers(part)
+
+
+def test_checkpoints_are_plain_and_give_the_backbone_back(tmp_path):
+    method, trainer = run(tmp_path, seed=3, epochs=1)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    checkpoint = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    described = {"builder": "mlp", "channels": 2, "hidden": [4], "dim": 3}
+    assert checkpoint["fewlabels"] == {"backbone": described, "method": "Recorder", "seed": 3}
+    assert set(containers(checkpoint["fewlabels"])) == {dict, list, str, int}
+    x = torch.rand(5, 2)
+    assert torch.equal(load_backbone(tmp_path / "a.ckpt")(x), method.embed(x))
+
+
+def test_what_others_say_of_the_checkpoint_stays():
+    checkpoint = {"fewlabels": {"data": "spirals"}}
+    recorder().on_save_checkpoint(checkpoint)
+    assert checkpoint["fewlabels"].keys() == {"data", "backbone", "method", "seed"}
+
+
+def test_images_are_embedded_normalised_and_channels_last():
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten())
+    backbone = Backbone(body, channels=3, size=8, mean=[0.5] * 3, std=[0.25] * 3)
+    method = Recorder(backbone=backbone, optimizer=Recipe(name="sgd", lr=1.0), seed=0)
+    x = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert method.prepare(x).is_contiguous(memory_format=torch.channels_last)
+    assert body[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(method.embed(x), backbone((x / 255 - 0.5) / 0.25), atol=1e-5)
