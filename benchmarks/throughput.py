@@ -150,14 +150,14 @@ def show(rows: list[Row], facts: dict[str, Any]) -> None:
         table.add_column(column, justify=side, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("medians of the two sides")
     for row in rows:
-        table.add_row(*cells(row))
+        table.add_row(*cells(row, judged=not facts["quick"]))
     console = Console()
     console.width = max(console.width, 130)
     console.print(table)
 
 
-def cells(row: Row) -> list[str]:
-    """One line of the table as text."""
+def cells(row: Row, judged: bool) -> list[str]:
+    """One line of the table as text, with the mark of its bar if it is to be judged."""
     value = (
         "–"
         if row.value is None
@@ -166,7 +166,7 @@ def cells(row: Row) -> list[str]:
         else f"{row.value:,.0f} {row.unit}"
     )
     bar = "" if row.bar is None else f"{'≥' if row.least else '≤'} {row.bar:g}"
-    mark = {True: "[green]OK[/]", False: "[red]short[/]", None: ""}[row.ok]
+    mark = {True: "[green]OK[/]", False: "[red]short[/]", None: ""}[row.ok if judged else None]
     count = str(min(map(len, row.samples.values()))) if row.samples else ""
     return [escape(row.name), value, bar, mark, count, escape(row.detail)]
 
@@ -175,7 +175,7 @@ def save(rows: list[Row], facts: dict[str, Any], failures: list[str]) -> None:
     """Write build/bench.json, or with --quick another file, so as not to lose what was measured."""
     OUTPUT.mkdir(exist_ok=True)
     file = OUTPUT / ("bench-quick.json" if facts["quick"] else "bench.json")
-    table = [vars(row) | {"ok": row.ok} for row in rows]
+    table = [vars(row) | {"ok": None if facts["quick"] else row.ok} for row in rows]
     file.write_text(json.dumps(facts | {"rows": table, "failures": failures}, indent=2, default=str) + "\n")
     print(f"Everything behind it: {file}")
 

@@ -19,7 +19,10 @@ def noise(*shape, seed=0):
 def save(backbone, path, **changes):
     """What a method's checkpoint holds of its backbone."""
     weights = {f"backbone.{name}": value for name, value in backbone.state_dict().items()}
-    checkpoint = {"state_dict": weights | {"head.weight": torch.zeros(2)}, "fewlabels": {"backbone": backbone.description}}
+    checkpoint = {
+        "state_dict": weights | {"head.weight": torch.zeros(2)},
+        "fewlabels": {"backbone": backbone.description},
+    }
     torch.save(checkpoint | changes, path)
     return path
 
@@ -34,7 +37,8 @@ def shake(backbone):
 
 
 @pytest.mark.parametrize(
-    ("name", "dim"), [("resnet18", 512), ("mobilenet_v3_small", 1024), ("efficientnet_b0", 1280), ("squeezenet1_1", None)]
+    ("name", "dim"),
+    [("resnet18", 512), ("mobilenet_v3_small", 1024), ("efficientnet_b0", 1280), ("squeezenet1_1", None)],
 )
 def test_any_classifier_loses_its_classifier_alone(name, dim):
     if dim is None:  # its classifier is a convolution

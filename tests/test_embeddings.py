@@ -68,7 +68,10 @@ def test_it_runs_within_the_context_and_answers_float32():
     network = nn.Linear(2, 3)
     seen = []
     found = extract(
-        lambda x: seen.append(network(x)) or seen[-1], batches(4), network, context=torch.autocast("cpu", torch.bfloat16)
+        lambda x: seen.append(network(x)) or seen[-1],
+        batches(4),
+        network,
+        context=torch.autocast("cpu", torch.bfloat16),
     )
     assert seen[0].dtype == torch.bfloat16
     assert found.vectors.dtype == np.float32

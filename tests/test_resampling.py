@@ -25,7 +25,9 @@ def test_crops_are_torchvisions_resized_crop(mirrored):
     flip = torch.full((len(BOXES),), -1.0 if mirrored else 1.0)
     rows, columns = crop_matrix(top, height, torch.ones_like(flip), SIZE), crop_matrix(left, width, flip, SIZE)
     ours = separable(x, rows, columns)
-    theirs = torch.cat([tv.resized_crop(x[i : i + 1], *box, [SIZE, SIZE], antialias=True) for i, box in enumerate(BOXES)])
+    theirs = torch.cat(
+        [tv.resized_crop(x[i : i + 1], *box, [SIZE, SIZE], antialias=True) for i, box in enumerate(BOXES)]
+    )
     theirs = tv.horizontal_flip(theirs) if mirrored else theirs
     assert (ours - theirs).abs().max() < 1e-5
 

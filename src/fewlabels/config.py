@@ -17,6 +17,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -46,7 +47,7 @@ def application(config_name: str) -> Callable[[Callable[[DictConfig], Path]], Ca
                 check(cfg)
                 print(task(cfg))  # noqa: T201 - the contract's last line
             except UserError as error:
-                _file_log.error("%s", error)
+                _leave_nothing(error)
                 raise ConfigError(f"\n{error}") from None
             except OmegaConfBaseException as error:
                 _file_log.exception("The configuration cannot be resolved")
@@ -62,6 +63,15 @@ def application(config_name: str) -> Callable[[Callable[[DictConfig], Path]], Ca
     return decorate
 
 
+def _leave_nothing(error: UserError) -> None:
+    """Log what was wrong; a single run that never began leaves no directory behind."""
+    _file_log.error("%s", error)
+    directory = Path(run_dir())
+    if HydraConfig.get().mode == RunMode.RUN and {path.name for path in directory.iterdir()} == {"run.log"}:
+        (directory / "run.log").unlink()
+        directory.rmdir()
+
+
 def run_dir() -> str:
     """The directory of the running job."""
     return str(HydraConfig.get().runtime.output_dir)
@@ -70,6 +80,12 @@ def run_dir() -> str:
 def _guarded(main: Callable[[], None]) -> None:
     """Check the run directory of a single run before Hydra makes it, since Hydra answers with a traceback."""
     for argument in sys.argv[1:]:
+        if (
+            argument.startswith("resume=")
+            and not (Path(argument[7:]) / "config.yaml").is_file()
+            and "null" not in argument
+        ):
+            sys.exit(f"\n{argument}: there is no config.yaml. Give the directory of a run that was begun.")
         if argument.startswith(("hydra.run.dir=", "hydra.sweep.dir=", "resume=")):
             key, _, value = argument.partition("=")
             problem = _unwritable(Path(value.strip("'\"")))

@@ -87,6 +87,7 @@ def build(config: dict[str, Any], directory: Path) -> Experiment:
     datamodule = make(config["data"])
     image = {name: getattr(datamodule, name) for name in ("channels", "size", "mean", "std")}
     method = make(config["method"], backbone=make(config["backbone"], **image), seed=config["seed"])
+    method.config = config
     callbacks = [make(node) for node in config["callbacks"].values()]
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):
@@ -172,6 +173,8 @@ def quieten() -> None:
     warnings.filterwarnings(
         "ignore", message="Checkpoint directory .* exists and is not empty"
     )  # it is a resumed run's
+    # What we log has been reduced over the ranks already, or belongs to the first alone
+    warnings.filterwarnings("ignore", message="It is recommended to use .*sync_dist=True")
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(lightning|torch)\..*")
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(lightning|torch)\..*")

@@ -88,15 +88,18 @@ def wandb_logger(
     os.environ.setdefault("WANDB_SILENT", "true")  # before the import, which reads it
     import wandb
 
+    if rank_zero_only.rank != 0:
+        return WandbLogger(save_dir=directory)  # speaks on the first process only
     offline = os.environ.get("WANDB_MODE", "") == "offline" or not _logged_in()
     try:
-        logger = WandbLogger(save_dir=directory, project=project, name=name, group=group, offline=offline)
-        if rank_zero_only.rank == 0:
-            logger.experiment.config.update(config)
+        run = wandb.init(
+            dir=directory, project=project, name=name, group=group, config=config,
+            mode="offline" if offline else "online", settings=wandb.Settings(silent=True, reinit="finish_previous"),
+        )  # fmt: skip
     except (wandb.Error, OSError) as error:
         log.warning("Weights & Biases cannot start (%s); this run is logged to metrics.csv alone.", error)
         return None
-    return logger
+    return WandbLogger(save_dir=directory, experiment=run)
 
 
 def _logged_in() -> bool:

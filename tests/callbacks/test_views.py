@@ -38,7 +38,9 @@ def make_method(kind, channels):
 
 def make_trainer(folder, count=30, channels=3, *, first=True):
     data = Images(count=count, channels=channels)
-    return SimpleNamespace(is_global_zero=first, datamodule=data, default_root_dir=str(folder), loggers=[], global_step=0)
+    return SimpleNamespace(
+        is_global_zero=first, datamodule=data, default_root_dir=str(folder), loggers=[], global_step=0
+    )
 
 
 @pytest.mark.parametrize(("kind", "channels"), [("simclr", 3), ("simclr", 1), ("rotnet", 3)])

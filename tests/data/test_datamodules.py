@@ -133,14 +133,36 @@ def test_going_on_in_mid_epoch_gives_the_rest_of_it(mixed):
     assert batch_rows(loader) == whole
 
 
+def test_a_checkpoint_holds_the_place_in_the_epoch(mixed):
+    stopped = mixed.train_dataloader()
+    whole = batch_rows(stopped)
+    batches = iter(stopped)
+    for _ in range(2):
+        next(batches)
+    resumed = mixed.train_dataloader()
+    resumed.load_state_dict(stopped.state_dict())
+    assert batch_rows(resumed) == whole[2:]
+    resumed.load_state_dict(resumed.state_dict())  # at the end of an epoch a whole one follows
+    assert batch_rows(resumed) == whole
+
+
+def test_reading_leaves_the_global_generator_alone(mixed):
+    torch.manual_seed(0)
+    before = torch.random.get_rng_state()
+    batch_rows(mixed.train_dataloader())
+    batch_rows(mixed.val_dataloader())
+    assert (torch.random.get_rng_state() == before).all()
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
 @pytest.mark.parametrize("world", [1, 2, 3, 9])
-def test_validation_batches_are_dealt_once(mixed, monkeypatch, world):
+def test_held_out_batches_are_dealt_once(mixed, monkeypatch, world, split):
     monkeypatch.setattr(base, "world_size", lambda: world)
     hands = []
     for rank in range(world):
         monkeypatch.setattr(base, "rank", lambda rank=rank: rank)
-        hands.append(batch_rows(mixed.val_dataloader()))
-    whole = batch_rows(mixed.loader("val"))
+        hands.append(batch_rows(getattr(mixed, f"{split}_dataloader")()))
+    whole = batch_rows(mixed.loader(split))
     assert [hands[step % world][step // world] for step in range(len(whole))] == whole
     assert sum(map(len, hands)) == len(whole)
 
@@ -153,6 +175,7 @@ def test_a_batch_larger_than_the_data_names_both(mixed, monkeypatch):
         mixed.train_dataloader()
 
 
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 def test_lightning_tells_the_sampler_its_epoch(mixed, tmp_path):
     seen = []
@@ -171,9 +194,9 @@ def test_lightning_tells_the_sampler_its_epoch(mixed, tmp_path):
 
     trainer = pl.Trainer(
         max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, limit_val_batches=0, default_root_dir=tmp_path, use_distributed_sampler=False,
+        enable_model_summary=False, default_root_dir=tmp_path, use_distributed_sampler=False,
     )  # fmt: skip
-    trainer.fit(Reader(), datamodule=mixed)
+    trainer.fit(Reader(), mixed.train_dataloader())
     rows = mixed.indices("train")
     expected = [batches for epoch in range(2) for batches in epoch_of(rows, epoch)]
     assert seen == expected

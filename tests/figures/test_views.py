@@ -6,7 +6,9 @@ from fewlabels.figures.views import views_figure
 
 def pictures(channels, columns=3):
     rng = np.random.default_rng(0)
-    return {title: rng.random((columns, channels, 8, 8), dtype=np.float32) for title in ("original", "view 1", "view 2")}
+    return {
+        title: rng.random((columns, channels, 8, 8), dtype=np.float32) for title in ("original", "view 1", "view 2")
+    }
 
 
 @pytest.mark.parametrize("channels", [1, 3])

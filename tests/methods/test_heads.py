@@ -11,7 +11,8 @@ def kinds(head):
 
 
 @pytest.mark.parametrize(
-    ("layers", "between"), [(1, []), (2, [nn.Linear, nn.BatchNorm1d, nn.ReLU]), (3, 2 * [nn.Linear, nn.BatchNorm1d, nn.ReLU])]
+    ("layers", "between"),
+    [(1, []), (2, [nn.Linear, nn.BatchNorm1d, nn.ReLU]), (3, 2 * [nn.Linear, nn.BatchNorm1d, nn.ReLU])],
 )
 def test_batch_norm_and_relu_stand_between_linear_layers(layers, between):
     head = projection_head(inputs=6, layers=layers, hidden=5, outputs=4)

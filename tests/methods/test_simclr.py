@@ -105,7 +105,14 @@ def test_chunks_keep_fewer_activations():
         return sizes
 
     assert greatest(simclr()) == [2 * COUNT]
-    assert greatest(simclr(chunk_size=4)) == [8, 8, 4] * 2 or sorted(greatest(simclr(chunk_size=4))) == [4, 4, 8, 8, 8, 8]
+    assert greatest(simclr(chunk_size=4)) == [8, 8, 4] * 2 or sorted(greatest(simclr(chunk_size=4))) == [
+        4,
+        4,
+        8,
+        8,
+        8,
+        8,
+    ]
 
 
 def statistics(method):

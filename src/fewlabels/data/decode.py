@@ -126,13 +126,13 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _flat(image: Image.Image, mode: str) -> Image.Image:
-    """Bring any Pillow mode to "L" or "RGB", 8 bits a channel, transparency on white."""
-    if image.mode == mode and "transparency" not in image.info:
-        return image
+    """Bring any Pillow mode to `mode`, 8 bits a channel, transparency on white; grey stays "L" even for "RGB"."""
+    if image.mode in ("L", mode) and "transparency" not in image.info:
+        return image  # `out` repeats a single plane, which spares grey images two thirds of the resizing
     if image.mode == "F":
         raise ValueError("a floating-point image has no agreed brightness range; save it with 8 or 16 bits")
     if image.mode.startswith("I"):
-        return _eight_bits(image).convert(mode)
+        return _eight_bits(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

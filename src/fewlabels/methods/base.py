@@ -29,6 +29,7 @@ class Method(LightningModule):
         super().__init__()
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.recipe, self.seed = optimizer, seed
+        self.config: dict[str, Any] = {}  # of the whole run, to go into checkpoints
         self.means = nn.ModuleDict()
 
     def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -110,5 +111,10 @@ class Method(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what `load_backbone` needs, in plain containers that `weights_only=True` reads."""
-        described = {"backbone": self.backbone.description, "method": type(self).__name__, "seed": self.seed}
+        described = {
+            "backbone": self.backbone.description,
+            "method": type(self).__name__,
+            "seed": self.seed,
+            "config": self.config,
+        }
         checkpoint["fewlabels"] = checkpoint.get("fewlabels", {}) | described

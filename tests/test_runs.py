@@ -1,0 +1,143 @@
+"""Whole runs from the command line: what they leave behind, how they end, and how they go on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+TINY = (
+    "method=simclr", "data=flowers", "data.source=synthetic", "data.size=32", "data.batch_size=16",
+    "backbone=mobilenet_v3_small", "method.head.hidden=16", "trainer=cpu", "trainer.limit_train_batches=2",
+    "trainer.limit_val_batches=1", "trainer.limit_test_batches=1", "callbacks.knn.max_samples=40", "logger=csv",
+)  # fmt: skip
+POINTS = ("logger=csv", "trainer=cpu", "callbacks.checkpoint.every_n_epochs=1", "data.passes=4")
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    return os.environ | {
+        "FEWLABELS_CACHE": str(tmp_path_factory.mktemp("cache")), "PYTHONPATH": str(ROOT / "tests"),
+        "WANDB_MODE": "offline", "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+
+
+@pytest.fixture
+def pretrain(tmp_path, environment):
+    def run(*overrides, code=0):
+        command = [sys.executable, str(ROOT / "src" / "pretrain.py"), *overrides]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+        assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]
+        return done
+
+    run.start = lambda *overrides: subprocess.Popen(
+        [sys.executable, str(ROOT / "src" / "pretrain.py"), *overrides],
+        cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1,
+    )  # fmt: skip
+    return run
+
+
+def weights(directory):
+    return torch.load(Path(directory) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+def wait_for(process, text):
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"the run ended before it said {text!r}")
+
+
+def test_a_run_on_images_leaves_what_it_should(pretrain, tmp_path):
+    done = pretrain(*TINY, "trainer.max_epochs=2", "logger=wandb", "hydra.run.dir=run")
+    run = tmp_path / "run"
+    assert Path(done.stdout.splitlines()[-1]) == run
+    assert "SYNTHETIC" in done.stdout
+    assert "Warning" not in done.stdout + done.stderr
+    wanted = {"config.yaml", "metrics.csv", "results.json", "run.log", "checkpoints", "figures", "wandb"}
+    assert {path.name for path in run.iterdir()} == wanted
+    assert {p.name for p in (run / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert (run / "figures" / "views.png").stat().st_size > 10_000
+    results = json.loads((run / "results.json").read_text())
+    for name in ("val/loss", "val/loss_chance", "val/knn_accuracy", "val/knn_accuracy_untrained", "epochs", "seed"):
+        assert isinstance(results[name], int | float), name
+    assert results["epochs"] == 2
+    assert pd.read_csv(run / "metrics.csv")["train/loss"].notna().sum() == 2
+
+    from fewlabels import load_backbone
+
+    backbone = load_backbone(run)
+    assert (backbone.size, backbone.channels, backbone.training) == (32, 3, False)
+    assert backbone(backbone.normalise(torch.zeros(2, 3, 32, 32, dtype=torch.uint8))).shape == (2, backbone.dim)
+
+
+def test_a_run_is_never_overwritten(pretrain, tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    done = pretrain("hydra.run.dir=run", code=1)
+    assert "never overwritten" in done.stderr
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_killed_and_resumed_equals_uninterrupted(pretrain, tmp_path, devices):
+    options = (*POINTS, f"trainer.devices={devices}", "trainer.max_epochs=8")
+    pretrain(*options, "hydra.run.dir=whole")
+    process = pretrain.start(*options, "hydra.run.dir=broken")
+    for said in ("epoch 2/8", "epoch 5/8"):
+        wait_for(process, said)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        process = pretrain.start("resume=broken")
+    process.communicate()
+    assert process.returncode == 0
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+    whole, broken = (pd.read_csv(tmp_path / name / "metrics.csv") for name in ("whole", "broken"))
+    pd.testing.assert_frame_equal(*(frame.drop(columns="train/images_per_second") for frame in (whole, broken)))
+
+
+def test_sigterm_saves_in_mid_epoch_and_the_rest_is_the_same(pretrain, tmp_path):
+    options = (*POINTS, "trainer.max_epochs=3", "data.passes=400")
+    pretrain(*options, "hydra.run.dir=whole")
+    process = pretrain.start(*options, "hydra.run.dir=broken")
+    wait_for(process, "epoch 1/3")
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate()[0]
+    assert process.returncode == 143, said
+    assert "resume=" in said
+    step = torch.load(tmp_path / "broken" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    assert step % 800, "the signal was to come in the middle of an epoch"
+    pretrain("resume=broken")
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+
+
+def test_a_sweep_on_two_processes_gives_every_job_its_own_values_and_a_failure_stays_alone(pretrain, tmp_path):
+    witness = ("+callbacks.witness._target_=witness.Witness", "+callbacks.witness.fail_at=0.5")
+    done = pretrain(
+        "-m", *TINY, *witness, "trainer.max_epochs=1", "trainer.devices=2", "method.temperature=0.5,0.1",
+        "data.batch_size=8,16", "hydra.sweep.dir=sweep", code=1,
+    )  # fmt: skip
+    for job, (temperature, batch_size) in enumerate([(0.5, 8), (0.5, 16), (0.1, 8), (0.1, 16)]):
+        run = tmp_path / "sweep" / str(job)
+        for rank in (0, 1):
+            seen = json.loads((run / f"rank{rank}.json").read_text())
+            assert seen == {"temperature": temperature, "batch_size": batch_size}
+        log = (run / "run.log").read_text()
+        failed = temperature == 0.5
+        assert ("ValueError: the witness was told to fail" in log) == failed
+        assert (run / "results.json").exists() != failed
+        if not failed:
+            config = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["fewlabels"]["config"]
+            assert (config["method"]["temperature"], config["data"]["batch_size"]) == (temperature, batch_size)
+    assert "Rank 1 failed" in done.stderr
