@@ -14,7 +14,7 @@ class FirstStep(Callback):
     def __init__(self, file: str) -> None:
         self.file = Path(file)
 
-    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002 (Lightning's signature)
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
         """Look at the clock, once."""
         if not self.file.exists():
             if torch.cuda.is_available():

@@ -6,8 +6,9 @@ from torch import nn
 from torchvision import models
 
 from fewlabels import load_backbone
-from fewlabels.backbones import SMALL_IMAGE, Backbone, _adapt_channels, load_weights, mlp, read_checkpoint, vision
+from fewlabels.backbones import SMALL_IMAGE, Backbone, _adapt_channels, mlp, vision
 from fewlabels.errors import UserError
+from fewlabels.loading import load_weights, read_checkpoint
 
 RGB = {"channels": 3, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.3]}
 
@@ -139,7 +140,7 @@ def test_finding_the_dimension_leaves_network_and_mode_alone():
 
 
 def test_points_and_images_are_not_mixed_up():
-    with pytest.raises(UserError, match="backbone=mlp takes points.*backbone=resnet18"):
+    with pytest.raises(UserError, match=r"backbone=mlp takes points.*backbone=resnet18"):
         mlp(channels=3, hidden=[4], dim=2, size=32)
     with pytest.raises(UserError, match=r"backbone\.name=resnet18 takes images.*backbone=mlp"):
         vision(name="resnet18", size=None, channels=2, mean=[0.0], std=[1.0])
@@ -210,7 +211,12 @@ def test_checkpoints_hold_nothing_but_plain_things(tmp_path):
     path = save(mlp(channels=2, hidden=[4], dim=1), tmp_path / "a.ckpt")
     checkpoint, found = read_checkpoint(path)  # reads with weights_only=True
     assert found == path
-    assert checkpoint["fewlabels"]["backbone"] == {"builder": "mlp", "channels": 2, "hidden": [4], "dim": 1}
+    assert checkpoint["fewlabels"]["backbone"] == {
+        "builder": "fewlabels.backbones:mlp",
+        "channels": 2,
+        "hidden": [4],
+        "dim": 1,
+    }
 
 
 @pytest.mark.parametrize("other", [{"hidden": [4, 4]}, {"hidden": []}, {"hidden": [5]}], ids=["more", "fewer", "wider"])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parents[1]
 TINY = (
@@ -128,8 +129,12 @@ def test_a_sweep_on_two_processes_gives_every_job_its_own_values_and_a_failure_s
         "-m", *TINY, *witness, "trainer.max_epochs=1", "trainer.devices=2", "method.temperature=0.5,0.1",
         "data.batch_size=8,16", "hydra.sweep.dir=sweep", code=1,
     )  # fmt: skip
-    for job, (temperature, batch_size) in enumerate([(0.5, 8), (0.5, 16), (0.1, 8), (0.1, 16)]):
+    given = set()
+    for job in range(4):
         run = tmp_path / "sweep" / str(job)
+        config = OmegaConf.load(run / "config.yaml")
+        temperature, batch_size = config.method.temperature, config.data.batch_size
+        given.add((temperature, batch_size))
         for rank in (0, 1):
             seen = json.loads((run / f"rank{rank}.json").read_text())
             assert seen == {"temperature": temperature, "batch_size": batch_size}
@@ -140,4 +145,5 @@ def test_a_sweep_on_two_processes_gives_every_job_its_own_values_and_a_failure_s
         if not failed:
             config = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["fewlabels"]["config"]
             assert (config["method"]["temperature"], config["data"]["batch_size"]) == (temperature, batch_size)
+    assert given == {(0.5, 8), (0.5, 16), (0.1, 8), (0.1, 16)}
     assert "Rank 1 failed" in done.stderr

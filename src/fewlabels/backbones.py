@@ -1,4 +1,4 @@
-"""Backbones: any torchvision classifier without its classifier, an MLP for points, and loading them back.
+"""Backbones: any torchvision classifier without its classifier, and an MLP for points.
 
 A backbone is a plain `torch.nn.Module` that maps a normalised batch to embeddings [B, dim]. It carries what a user
 needs to feed it: `dim`, `size` (pixels, None for points), `channels`, `mean` and `std`.
@@ -6,7 +6,6 @@ needs to feed it: `dim`, `size` (pixels, None for points), `channels`, `mean` an
 
 import difflib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -92,7 +91,12 @@ def mlp(
     for inputs, outputs in zip([channels, *hidden], [*hidden, dim], strict=False):
         layers += [nn.Linear(inputs, outputs), nn.GELU()]
     backbone = Backbone(nn.Sequential(*layers[:-1]), channels=channels, size=None, mean=mean, std=std)
-    backbone.description = {"builder": "mlp", "channels": channels, "hidden": list(hidden), "dim": dim}
+    backbone.description = {
+        "builder": "fewlabels.backbones:mlp",
+        "channels": channels,
+        "hidden": list(hidden),
+        "dim": dim,
+    }
     return backbone
 
 
@@ -132,7 +136,7 @@ def vision(
     if channels != 3:
         _adapt_channels(body, channels, keep_weights=weights is not None)
     backbone = Backbone(body, channels=channels, size=size, mean=mean, std=std)
-    backbone.description = {"builder": "vision", "name": name, "channels": channels, "size": size}
+    backbone.description = {"builder": "fewlabels.backbones:vision", "name": name, "channels": channels, "size": size}
     backbone.description |= {"mean": list(mean), "std": list(std), "stem": stem}
     return backbone
 
@@ -211,65 +215,3 @@ def _adapt_channels(body: nn.Module, channels: int, *, keep_weights: bool) -> No
                 new.bias.copy_(conv.bias)
     parent, _, leaf = path.rpartition(".")
     setattr(body.get_submodule(parent), leaf, new)
-
-
-def load_backbone(run_or_checkpoint: str | Path) -> Backbone:
-    """The pretrained backbone of a run, as a plain `torch.nn.Module` in eval mode.
-
-    Args:
-        run_or_checkpoint: A run directory (its `checkpoints/last.ckpt` is read) or a checkpoint file.
-
-    Returns:
-        A `Backbone` with `dim` (size of the embedding), `size`, `channels`, `mean` and `std` as attributes.
-
-    Raises:
-        UserError: There is no such file, it is no checkpoint of this project, or its weights do not fit.
-    """
-    checkpoint, path = read_checkpoint(run_or_checkpoint)
-    description = dict(checkpoint["fewlabels"]["backbone"])
-    builder = {"mlp": mlp, "vision": vision}[description.pop("builder")]
-    backbone = builder(**{**description, **({"weights": None} if builder is vision else {})})
-    load_weights(backbone, checkpoint, path)
-    return backbone.eval()
-
-
-def read_checkpoint(run_or_checkpoint: str | Path) -> tuple[dict[str, Any], Path]:
-    """Read a checkpoint (or a run's last one) on the CPU, and say where it was found.
-
-    Raises:
-        UserError: Nothing there, or nothing of ours in it.
-    """
-    path = Path(run_or_checkpoint)
-    path = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
-    if not path.is_file():
-        raise UserError(
-            f"checkpoint={run_or_checkpoint}: there is no file {path}. Give a run directory or a .ckpt file."
-        )
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"checkpoint={path} cannot be read ({type(error).__name__}: {error}).") from error
-    if not isinstance(checkpoint, dict) or "fewlabels" not in checkpoint:
-        raise UserError(f"checkpoint={path} was not written by this project: it says nothing of its backbone.")
-    return checkpoint, path
-
-
-def load_weights(backbone: nn.Module, checkpoint: dict[str, Any], path: Path) -> None:
-    """Copy the backbone's weights out of a method's checkpoint; every one must be there and fit.
-
-    Raises:
-        UserError: Weights are missing, left over, or of another shape.
-    """
-    prefix = "backbone."
-    found = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-    wanted = backbone.state_dict()
-    wrong = sorted(wanted.keys() ^ found.keys())
-    wrong += [k for k in wanted.keys() & found.keys() if wanted[k].shape != found[k].shape]
-    if wrong:
-        trained = checkpoint["fewlabels"]["backbone"]
-        raise UserError(
-            f"checkpoint={path} holds another backbone: {trained}. {len(wrong)} of {len(wanted)} weights are "
-            f"missing, left over or of another shape, such as {wrong[0]}. Choose the same backbone, data.channels "
-            "and data.size as that run."
-        )
-    backbone.load_state_dict(found)

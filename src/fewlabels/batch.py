@@ -16,4 +16,4 @@ class Batch(NamedTuple):
 
     x: Tensor
     y: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment] # a tuple has a method of this name, which nobody wants here

@@ -48,7 +48,7 @@ def application(config_name: str) -> Callable[[Callable[[DictConfig], Path]], Ca
                 print(task(cfg))  # noqa: T201 - the contract's last line
             except UserError as error:
                 _leave_nothing(error)
-                raise ConfigError(f"\n{error}") from None
+                raise ConfigError(f"\n{str(error).lstrip()}") from None
             except OmegaConfBaseException as error:
                 _file_log.exception("The configuration cannot be resolved")
                 raise ConfigError(f"\n{error}") from None
@@ -80,17 +80,12 @@ def run_dir() -> str:
 def _guarded(main: Callable[[], None]) -> None:
     """Check the run directory of a single run before Hydra makes it, since Hydra answers with a traceback."""
     for argument in sys.argv[1:]:
-        if (
-            argument.startswith("resume=")
-            and not (Path(argument[7:]) / "config.yaml").is_file()
-            and "null" not in argument
-        ):
-            sys.exit(f"\n{argument}: there is no config.yaml. Give the directory of a run that was begun.")
-        if argument.startswith(("hydra.run.dir=", "hydra.sweep.dir=", "resume=")):
-            key, _, value = argument.partition("=")
-            problem = _unwritable(Path(value.strip("'\"")))
-            if problem and "${" not in value:
-                sys.exit(f"\n{key}={value}: {problem} Name a directory that you may write to.")
+        key, _, value = argument.partition("=")
+        path = Path(value.strip("'\""))
+        if key == "resume" and value != "null" and not (path / "config.yaml").is_file():
+            sys.exit(f"\n{argument}: there is no {path / 'config.yaml'}. Give the directory of a run that was begun.")
+        if key in ("hydra.run.dir", "hydra.sweep.dir", "resume") and "${" not in value and (why := _unwritable(path)):
+            sys.exit(f"\n{key}={value}: {why} Name a directory that you may write to.")
     main()
 
 
@@ -145,11 +140,15 @@ def check(cfg: DictConfig) -> None:
     """
     _positive(cfg, "trainer.max_epochs", "data.batch_size")
     directory = Path(run_dir())
-    if not cfg.get("resume") and (directory / "checkpoints").exists():
+    begun = any((directory / name).exists() for name in ("checkpoints", "config.yaml"))
+    first = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"  # others come after its config.yaml
+    if begun and first and not cfg.get("resume"):
         raise ConfigError(
             f"\nhydra.run.dir={directory} already holds a run, and runs are never overwritten. "
             f"Choose another directory, or go on with resume={directory}."
         )
+    if OmegaConf.select(cfg, "trainer.overfit_batches"):
+        raise ConfigError("\ntrainer.overfit_batches is not supported. Use trainer.limit_train_batches=N instead.")
     if "method" not in cfg or "data" not in cfg:
         return
     kind, method, wanted = cfg.data.kind, cfg.method.called, cfg.method.accepts
@@ -169,5 +168,5 @@ def check(cfg: DictConfig) -> None:
 def _positive(cfg: DictConfig, *keys: str) -> None:
     for key in keys:
         value = OmegaConf.select(cfg, key)
-        if value is not None and (not isinstance(value, int) or value < 1) and value != -1:
+        if value is not None and (not isinstance(value, int) or value < 1):
             raise ConfigError(f"\n{key}={value}: give a whole number of at least 1.")

@@ -56,5 +56,4 @@ def extract(
     finally:
         for module, mode in modes.items():
             module.training = mode
-    vectors, labels, index = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
-    return Embeddings(vectors, labels, index)
+    return Embeddings(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))

@@ -15,6 +15,7 @@ from fewlabels.callbacks.checkpoints import AtomicCheckpointIO
 from fewlabels.callbacks.progress import Progress
 from fewlabels.callbacks.speed import Speed
 from fewlabels.errors import UserError
+from fewlabels.loading import read_checkpoint
 from fewlabels.loggers import MetricsCSV, finish_loggers
 from fewlabels.methods.base import Method
 from fewlabels.methods.rotnet import RotNet
@@ -64,9 +65,11 @@ def fit(config: dict[str, Any], experiment: Experiment, directory: Path) -> dict
     if trainer.is_global_zero:
         save_config(config, directory)
         announce(config, experiment, resume)
-    for logger in trainer.loggers if resume else []:
-        if isinstance(logger, MetricsCSV):
-            logger.resume(torch.load(resume, map_location="cpu", weights_only=True)["global_step"])
+    if resume:
+        step = read_checkpoint(resume)[0]["global_step"]
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCSV):
+                logger.resume(step)
     trainer.fit(method, datamodule, ckpt_path=resume, weights_only=True)
     metrics = numbers(trainer)
     if len(datamodule.indices("test")):
@@ -175,6 +178,9 @@ def quieten() -> None:
     )  # it is a resumed run's
     # What we log has been reduced over the ranks already, or belongs to the first alone
     warnings.filterwarnings("ignore", message="It is recommended to use .*sync_dist=True")
+    warnings.filterwarnings(
+        "ignore", message="You're resuming from a checkpoint that ended before the epoch"
+    )  # Method does
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(lightning|torch)\..*")
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(lightning|torch)\..*")

@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from fewlabels.config import ConfigError, run_dir
 from fewlabels.errors import UserError
 
-EXTERNAL = ("TORCHELASTIC_RUN_ID", "SLURM_PROCID")
-"""Set where torchrun or SLURM has already started one process per device."""
 
-
-class JobFailed(UserError):
+class JobError(UserError):
     """A worker raised; its traceback is in the job's log."""
 
 
@@ -37,22 +35,41 @@ def launch(task: str, cfg: DictConfig) -> Path:
 
     Raises:
         ConfigError: More devices than there are, or several machines without a meeting point.
-        JobFailed: A worker raised; all others have been stopped.
+        JobError: A worker raised; all others have been stopped.
     """
     directory = Path(run_dir())
     processes, nodes = local_processes(cfg.trainer), int(cfg.trainer.num_nodes)
     config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    config["trainer"]["devices"] = processes
-    if processes * nodes == 1 or any(name in os.environ for name in EXTERNAL):
+    config["trainer"]["devices"] = chosen(cfg.trainer.devices) or processes
+    if processes * nodes == 1 or launched_already():
         _load(task)(config, directory)
         return directory
-    if nodes > 1 and (not cfg.launch.rendezvous or "hydra.run.dir" not in str(HydraConfig.get().overrides.hydra)):
+    if nodes > 1 and (not cfg.launch.rendezvous or not _directory_named()):
         raise ConfigError(
             f"\ntrainer.num_nodes={nodes}: start the same command on every machine, with the same "
-            "launch.rendezvous=HOST:PORT (of the first machine) and the same hydra.run.dir=DIRECTORY that all can write to."
+            "launch.rendezvous=HOST:PORT (of the first machine) and the same hydra.run.dir=DIRECTORY (with -m: "
+            "hydra.sweep.dir) that all can write to."
         )
     _elastic(task, config, directory, processes, nodes)
     return directory
+
+
+def launched_already() -> bool:
+    """Whether torchrun, or srun with several tasks, has started one process per device before us."""
+    srun = "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1
+    return "TORCHELASTIC_RUN_ID" in os.environ or srun
+
+
+def chosen(devices: Any) -> list[int]:
+    """The numbers of the devices, where they are given one by one: `[2,3]` or `"2,3"`; else nothing."""
+    numbers = devices.split(",") if isinstance(devices, str) else devices
+    many = OmegaConf.is_list(devices) or (isinstance(devices, str) and "," in devices)
+    return [int(number) for number in numbers] if many else []
+
+
+def _directory_named() -> bool:
+    key = "hydra.sweep.dir" if HydraConfig.get().mode == RunMode.MULTIRUN else "hydra.run.dir"
+    return any(override.startswith(f"{key}=") for override in HydraConfig.get().overrides.hydra)
 
 
 def local_processes(trainer: DictConfig) -> int:
@@ -71,8 +88,8 @@ def local_processes(trainer: DictConfig) -> int:
         )
     on_gpu = gpus > 0 and accelerator in ("auto", "gpu", "cuda")
     available = gpus if on_gpu else os.cpu_count() or 1
-    if OmegaConf.is_list(devices):
-        return len(devices)
+    if numbers := chosen(devices):
+        return len(numbers)
     if devices in ("auto", -1, "-1"):
         return gpus if on_gpu else 1
     if not str(devices).isdigit() or not 1 <= int(devices) <= available:
@@ -109,7 +126,7 @@ def _elastic(task: str, config: dict[str, Any], directory: Path, processes: int,
         kind, _, message = str(failure.message).partition(": ")
         if kind == "UserError":
             raise UserError(message) from None
-        raise JobFailed(
+        raise JobError(
             f"Rank {rank} failed with {failure.message}\nIts traceback is in {directory / 'run.log'}."
         ) from None
     except SignalException as error:

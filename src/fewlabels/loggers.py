@@ -88,7 +88,7 @@ def wandb_logger(
     os.environ.setdefault("WANDB_SILENT", "true")  # before the import, which reads it
     import wandb
 
-    if rank_zero_only.rank != 0:
+    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         return WandbLogger(save_dir=directory)  # speaks on the first process only
     offline = os.environ.get("WANDB_MODE", "") == "offline" or not _logged_in()
     try:
@@ -115,7 +115,7 @@ def _logged_in() -> bool:
 
 
 def finish_loggers(loggers: Iterable[Any], exit_code: int) -> None:
-    """End the job's W&B run inside the job, or the jobs of a sweep would share one; say how to upload an offline one."""
+    """End the job's W&B run inside the job, or a sweep's jobs would share one; say how to upload an offline one."""
     wandb = sys.modules.get("wandb")
     for logger in loggers:
         if exit_code and isinstance(logger, MetricsCSV):

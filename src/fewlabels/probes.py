@@ -57,16 +57,16 @@ def few_label_accuracy(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if labels < len(np.unique(train.labels)):
-        raise UserError(
-            f"labels={labels} are fewer than the {len(np.unique(train.labels))} classes: one each is the least."
-        )
+    classes = len(np.unique(train.labels[train.labels >= 0]))
+    asked = test.labels >= 0
+    if labels < classes:
+        raise UserError(f"labels={labels} are fewer than the {classes} classes: one each is the least.")
     scores = []
     for draw in range(draws):
         chosen = stratified_draw(train.labels, labels, seed=(seed, draw))
         model = make_pipeline(StandardScaler(), _classifier(probe))
         model.fit(train.vectors[chosen], train.labels[chosen])
-        scores.append(balanced_accuracy_score(test.labels, model.predict(test.vectors)))
+        scores.append(balanced_accuracy_score(test.labels[asked], model.predict(test.vectors[asked])))
     return np.array(scores)
 
 

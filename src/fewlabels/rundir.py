@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -30,7 +29,7 @@ def save_results(metrics: Mapping[str, float], directory: Path) -> None:
 def _write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def in_words(results: Mapping[str, float], directory: Path, *, synthetic: bool) -> list[str]:
@@ -51,7 +50,7 @@ def in_words(results: Mapping[str, float], directory: Path, *, synthetic: bool) 
         )
     if "test/spearman" in results:
         lines.append(
-            f"Held-out points, 1-D embedding against true position: |Spearman| = {get('test/spearman'):.4f} (1 is perfect)."
+            f"Held-out points, embedding against true position: |Spearman| {get('test/spearman'):.4f} (1 is perfect)."
         )
     if "test/rotation_accuracy" in results:
         chance = math.exp(-results["test/loss_chance"])

@@ -16,6 +16,7 @@ from fewlabels.probes import knn_accuracy
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
+    pytest.mark.filterwarnings("ignore:Found 1 module.* in eval mode.*"),
     pytest.mark.filterwarnings("ignore:.*is smaller than the logging interval.*"),
     pytest.mark.filterwarnings(r"ignore::FutureWarning:(lightning|torch)\..*"),
 ]
@@ -57,9 +58,8 @@ class OnALine(Method):
 def make_method(*, frozen=False):
     torch.manual_seed(1)
     body = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
-    if frozen:
-        body[1].eval()
     backbone = Backbone(body, channels=2, size=None, mean=[0.0], std=[1.0])
+    body[1].train(not frozen)
     return OnALine(backbone=backbone, optimizer=Recipe(name="sgd", lr=0.5, schedule="constant"), seed=0)
 
 

@@ -13,6 +13,7 @@ from fewlabels.optim import Recipe
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
+    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended.*"),
     pytest.mark.filterwarnings(r"ignore::FutureWarning:(lightning|torch)\..*"),
 ]
 

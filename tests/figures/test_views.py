@@ -29,8 +29,9 @@ def test_synthetic_images_are_called_so():
 
 
 def test_titles_stay_within_the_figure():
-    figure = views_figure({"a rather long title": np.zeros((2, 3, 8, 8), np.float32)}, source="flowers")
-    figure.canvas.draw()
+    shown = {"a rather long title": np.zeros((8, 3, 8, 8), np.float32)}
+    figure = views_figure(shown, source="plankton", synthetic=True)
+    figure.draw_without_rendering()
     whole = figure.bbox
     for text in (figure.axes[0].yaxis.label, figure._suptitle):
         box = text.get_window_extent()

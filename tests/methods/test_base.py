@@ -132,7 +132,7 @@ def test_what_is_logged_is_the_mean_over_samples(tmp_path):
 def test_the_rate_follows_the_global_batch(accumulated, tmp_path):
     _, trainer = run(tmp_path, epochs=1, accumulate_grad_batches=accumulated)
     rates = {group["lr"] for group in trainer.optimizers[0].param_groups}
-    assert rates == {pytest.approx(1.0 * BATCH_SIZE * accumulated / 256)}
+    assert rates == {1.0 * BATCH_SIZE * accumulated / 256}
     assert trainer.global_step == BATCHES // accumulated
 
 
@@ -152,9 +152,9 @@ def test_checkpoints_are_plain_and_give_the_backbone_back(tmp_path):
     method, trainer = run(tmp_path, seed=3, epochs=1)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     checkpoint = torch.load(tmp_path / "a.ckpt", weights_only=True)
-    described = {"builder": "mlp", "channels": 2, "hidden": [4], "dim": 3}
-    assert checkpoint["fewlabels"] == {"backbone": described, "method": "Recorder", "seed": 3}
-    assert set(containers(checkpoint["fewlabels"])) == {dict, list, str, int}
+    described = {"builder": "fewlabels.backbones:mlp", "channels": 2, "hidden": [4], "dim": 3}
+    assert checkpoint["fewlabels"].items() >= {"backbone": described, "method": "Recorder", "seed": 3}.items()
+    assert set(containers(checkpoint["fewlabels"])) <= {dict, list, str, int, float, bool, type(None)}
     x = torch.rand(5, 2)
     assert torch.equal(load_backbone(tmp_path / "a.ckpt")(x), method.embed(x))
 
@@ -162,7 +162,8 @@ def test_checkpoints_are_plain_and_give_the_backbone_back(tmp_path):
 def test_what_others_say_of_the_checkpoint_stays():
     checkpoint = {"fewlabels": {"data": "spirals"}}
     recorder().on_save_checkpoint(checkpoint)
-    assert checkpoint["fewlabels"].keys() == {"data", "backbone", "method", "seed"}
+    assert checkpoint["fewlabels"].keys() >= {"data", "backbone", "method", "seed"}
+    assert checkpoint["fewlabels"]["data"] == "spirals"
 
 
 def test_images_are_embedded_normalised_and_channels_last():

@@ -97,22 +97,11 @@ def test_chunks_change_neither_loss_nor_gradient(chunk_size):
         assert gradient.abs().max() > 0, name
 
 
-def test_chunks_keep_fewer_activations():
-    def greatest(method):
-        sizes = []
-        method.backbone.register_forward_pre_hook(lambda module, x: sizes.append(len(x[0])))
-        step(method)["loss"].backward()
-        return sizes
-
-    assert greatest(simclr()) == [2 * COUNT]
-    assert greatest(simclr(chunk_size=4)) == [8, 8, 4] * 2 or sorted(greatest(simclr(chunk_size=4))) == [
-        4,
-        4,
-        8,
-        8,
-        8,
-        8,
-    ]
+def test_no_more_than_a_chunk_goes_through_the_network_at_a_time():
+    method, sizes = simclr(chunk_size=4), []
+    method.backbone.register_forward_pre_hook(lambda module, x: sizes.append(len(x[0])))
+    step(method)["loss"].backward()
+    assert sorted(sizes) == [4, 4, 8, 8, 8, 8]  # every chunk twice: forward, and again for its gradient
 
 
 def statistics(method):
@@ -144,9 +133,8 @@ def test_with_batch_norm_a_chunk_that_is_the_batch_is_the_batch():
 
 def test_statistics_thaw_after_an_error():
     norm = nn.BatchNorm1d(2)
-    with pytest.raises(RuntimeError), frozen_statistics(norm):
-        norm(torch.rand(3, 2))
-        norm(torch.rand(3, 5))
+    with pytest.raises(KeyError), frozen_statistics(norm):
+        raise KeyError(norm(torch.rand(3, 2)))
     assert norm.momentum == 0.1
     assert norm.num_batches_tracked == 0
     assert torch.equal(norm.running_mean, torch.zeros(2))

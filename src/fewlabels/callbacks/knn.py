@@ -32,9 +32,10 @@ class OnlineKNN(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the network as it starts; it is measured later, so that training begins at once."""
         if trainer.is_global_zero and (self._kept or trainer.ckpt_path is None):
-            self.untrained = copy.deepcopy(pl_module.backbone)
+            untrained: Any = copy.deepcopy(pl_module.backbone)
             if self._kept:  # resumed before it was measured: the module holds trained weights by now
-                self.untrained.load_state_dict(self._kept)
+                untrained.load_state_dict(self._kept)
+            self.untrained = untrained
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure, if it is time."""

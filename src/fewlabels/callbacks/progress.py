@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from fewlabels.callbacks.speed import Speed
+
 log = logging.getLogger(__name__)
 
 
@@ -20,7 +22,6 @@ class Progress(Callback):
         self.bar: Bar | None = None
         self.task: Any = None
         self._shown = 0.0
-        self._loss = self._chance = float("nan")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the bar."""
@@ -42,12 +43,10 @@ class Progress(Callback):
         if self.bar is None or time.perf_counter() - self._shown < 0.25:
             return
         self._shown = time.perf_counter()
-        speed = getattr(
-            next((c for c in trainer.callbacks if hasattr(c, "images_per_second")), None), "images_per_second", 0
-        )  # type: ignore[attr-defined]
-        status = (
-            f"loss {float(outputs['loss']):.3f} (chance {float(outputs['loss_chance']):.3f})  {speed:.0f} samples/s"
-        )
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        speed = next((c.images_per_second for c in callbacks if isinstance(c, Speed)), 0.0)
+        loss, chance = float(outputs["loss"]), float(outputs["loss_chance"])
+        status = f"loss {loss:.3f} (chance {chance:.3f})  {speed:.0f} samples/s"
         done = trainer.current_epoch * int(trainer.num_training_batches) + batch_idx + 1
         self.bar.update(
             self.task, completed=done, status=status, epoch=f"{trainer.current_epoch + 1}/{trainer.max_epochs}"

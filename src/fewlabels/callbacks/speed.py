@@ -16,16 +16,21 @@ class Speed(Callback):
     def __init__(self) -> None:
         self.before = 0.0
         self._start = self._fit_start = time.perf_counter()
+        self._fit_end: float | None = None
         self._images, self._warm, self.images_per_second = 0, False, 0.0
 
     @property
     def seconds(self) -> float:
         """Seconds spent in fits, up to now."""
-        return self.before + time.perf_counter() - self._fit_start
+        return self.before + (self._fit_end or time.perf_counter()) - self._fit_start
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self._fit_start = time.perf_counter()
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop it."""
+        self._fit_end = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start an epoch's count."""

@@ -13,7 +13,7 @@ from fewlabels.graph import draw_pairs, hop_distances, knn_graph
 
 
 class SpiralFigures(Callback):
-    """At the end: |Spearman| on the test points, and figures of the embedding, the neighbour graph and one batch's pairs.
+    """At the end: |Spearman| on test points, and figures of the embedding, the neighbour graph and a batch's pairs.
 
     Args:
         pairs: Anchors whose pairs are drawn.
@@ -27,8 +27,8 @@ class SpiralFigures(Callback):
         if not trainer.is_global_zero:
             return
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
-        points, embedding = datamodule.points("test"), self._embed(trainer, pl_module)
-        log_figure(trainer, "embedding", embedding_figure(points, embedding[:, 0]))
+        if len(points := datamodule.points("test")):
+            log_figure(trainer, "embedding", embedding_figure(points, self._embed(trainer, pl_module)[:, 0]))
         train, method = datamodule.points("train"), pl_module
         graph = knn_graph(train, getattr(method, "k", 6))
         log_figure(trainer, "graph", graph_figure(train, graph))

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from fewlabels.data import splits
-from fewlabels.data.batches import EpochBatches, Rows, in_order, make_loader
+from fewlabels.data.batches import EpochBatches, Rows, dealt, in_order, make_loader
 from fewlabels.data.decode import RESIZES
 from fewlabels.data.folder import folder_source
 from fewlabels.data.store import Source, Store, open_store
@@ -20,7 +20,6 @@ from fewlabels.distributed import rank, world_size
 from fewlabels.errors import UserError
 
 log = logging.getLogger(__name__)
-SPLITS = ("train", "val", "test", "unseen")
 LUMINANCE = (0.299, 0.587, 0.114)
 
 
@@ -87,9 +86,8 @@ class ImageDataModule(pl.LightningDataModule):
         _one_of("source", source, self.sources)
         _one_of("resize", resize, RESIZES)
         _one_of("channels", channels, (1, 3))
-        for key, number in (("size", size), ("batch_size", batch_size)):
-            if number < 1:
-                raise UserError(f"data.{key}={number} must be at least 1.")
+        if size < 1 or batch_size < 1:
+            raise UserError(f"data.size={size} and data.batch_size={batch_size} must be at least 1.")
         splits.check_label_fraction(label_fraction)
         self.root, self.source, self.download, self.cache_dir = root, source, download, cache_dir
         self.size, self.channels, self.resize = size, channels, resize
@@ -103,9 +101,9 @@ class ImageDataModule(pl.LightningDataModule):
     def find(self) -> Source:
         """Settle where the images come from, fetching or drawing them if that was asked for.
 
-        `source` "folder" takes them from `root`; "download" fetches them to `root` unless they are there;
-        "synthetic" draws them. "auto" is "folder", or "download" if `download` is set and the root is missing; only
-        if no root was given and the default one does not exist are they drawn, which `notices` then says.
+        "folder" takes them from `root`; "download" fetches them there unless it has some; "synthetic" draws them.
+        "auto" is "folder", or "download" if that is allowed and the root is missing; they are drawn only if no root
+        was given and the default one does not exist, which `notices` then says.
 
         Raises:
             UserError: there are none there, and nothing else was asked for.
@@ -127,7 +125,7 @@ class ImageDataModule(pl.LightningDataModule):
         """Draw a synthetic set (sets that list "synthetic" in `sources` answer this)."""
         raise NotImplementedError
 
-    def fetch(self, root: Path) -> None:  # noqa: ARG002
+    def fetch(self, root: Path) -> None:
         """Download the set to `root` (sets with a public source answer this)."""
         raise UserError(f"data.download: there is no public source for data={self.name}. Give data.root=FOLDER.")
 
@@ -139,7 +137,7 @@ class ImageDataModule(pl.LightningDataModule):
         """Fetch what is missing and build the store (one process per machine)."""
         self._open()
 
-    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 (Lightning's signature)
+    def setup(self, stage: str | None = None) -> None:
         """Open the store and split it (every process)."""
         if hasattr(self, "_rows"):
             return
@@ -177,17 +175,15 @@ class ImageDataModule(pl.LightningDataModule):
         """Settle the classes from the class name of every image, str [N], "" meaning none."""
         found, counts = np.unique(names[names != ""].astype(str), return_counts=True)
         sizes = dict(zip(found.tolist(), counts.tolist(), strict=True))
-        classes = splits.choose_classes(
-            sizes, seen=self.seen, unseen=self.unseen, min_class_size=self.min_class_size, seed=self.seed
-        )
+        smallest = self.min_class_size
+        classes = splits.choose_classes(sizes, self.seen, self.unseen, min_class_size=smallest, seed=self.seed)
         self.seen_classes, self.unseen_classes = classes.seen, classes.unseen
         self.classes = classes.seen + classes.unseen
-        if classes.aside:
-            count = sum(sizes[name] for name in classes.aside)
+        if aside := classes.aside:
+            count, more = sum(sizes[name] for name in aside), ", …" if len(aside) > 3 else ""
             self.notices.append(
-                f"{count} images of {len(classes.aside)} classes are set aside (fewer than "
-                f"data.min_class_size={self.min_class_size} images, or not named in data.seen): "
-                f"{', '.join(classes.aside)}"
+                f"{count} images of {len(aside)} classes are set aside (fewer than data.min_class_size={smallest} "
+                f"images, or not named in data.seen): {', '.join(aside[:3])}{more}"
             )
 
     def _split(self, names: np.ndarray) -> None:
@@ -197,7 +193,7 @@ class ImageDataModule(pl.LightningDataModule):
         unseen = self.labels >= len(self.seen_classes)
         usable = ((self.labels >= 0) | (names == "")) & ~unseen
         assigned = self.assign(self.paths)
-        self._rows = {split: np.flatnonzero(usable & (assigned == split)) for split in SPLITS[:3]}
+        self._rows = {split: np.flatnonzero(usable & (assigned == split)) for split in ("train", "val", "test")}
         self._rows["unseen"] = np.flatnonzero(unseen)
 
     def indices(self, split: str) -> np.ndarray:
@@ -227,7 +223,7 @@ class ImageDataModule(pl.LightningDataModule):
         return self._dealt("test")
 
     def _dealt(self, split: str) -> DataLoader[Any]:
-        return make_loader(self._dataset(), in_order(self.indices(split), self.batch_size)[rank() :: world_size()])
+        return make_loader(self._dataset(), dealt(self.indices(split), self.batch_size, rank(), world_size()))
 
     def loader(self, split_or_indices: str | np.ndarray, batch_size: int | None = None) -> DataLoader[Any]:
         """Load a whole split, or any rows, in order, on this process alone."""

@@ -48,7 +48,6 @@ class EpochBatches(Sampler[np.ndarray]):
 
     Attributes:
         start: Batches of the epoch to leave out, for going on in mid-epoch; used by the next iteration, then 0.
-        done: Batches of the epoch that have been handed out.
 
     Raises:
         UserError: the rows do not fill one global batch.
@@ -63,7 +62,7 @@ class EpochBatches(Sampler[np.ndarray]):
             )
         self.rows, self.batch_size, self.seed, self.rank, self.world = rows, batch_size, seed, rank, world
         self.epoch = 0
-        self.start = self.done = 0
+        self.start = 0
 
     def __len__(self) -> int:
         return len(self.rows) // (self.batch_size * self.world)
@@ -76,24 +75,8 @@ class EpochBatches(Sampler[np.ndarray]):
         # A generator, so that epoch and start are read with the first batch: Lightning sets them after iter()
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.rows)
         batches = order[: len(self) * self.world * self.batch_size].reshape(len(self), self.world, self.batch_size)
-        self.done, self.start = self.start, 0
-        while self.done < len(self):
-            self.done += 1
-            yield batches[self.done - 1, self.rank]
-
-
-class ResumableLoader(DataLoader[Any]):
-    """A loader whose place in the epoch goes into Lightning's checkpoints and comes back from them."""
-
-    sampler: EpochBatches
-
-    def state_dict(self) -> dict[str, int]:
-        """Where the epoch has come to."""
-        return {"done": self.sampler.done}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Leave out what had been done of the epoch; a whole epoch is followed by a new one."""
-        self.sampler.start = state["done"] % len(self.sampler)
+        start, self.start = self.start, 0
+        yield from batches[start:, self.rank]
 
 
 def in_order(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
@@ -101,10 +84,25 @@ def in_order(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
     return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
 
 
+def dealt(rows: np.ndarray, batch_size: int, rank: int, world: int) -> list[np.ndarray]:
+    """Deal batches of `rows` out to the ranks in turn, none twice; the batches are alike for any number of ranks.
+
+    Only where there are fewer batches than ranks are they cut smaller: Lightning wants one for every rank.
+
+    Raises:
+        UserError: there are fewer rows than ranks.
+    """
+    if 0 < len(rows) < world:
+        raise UserError(
+            f"{len(rows)} held-out sample(s) cannot be shared by {world} processes. "
+            f"Raise data.val_fraction and data.test_fraction, or use trainer.devices={len(rows)}."
+        )
+    return in_order(rows, max(1, min(batch_size, len(rows) // world)))[rank::world]
+
+
 def make_loader(dataset: Rows, batches: Sampler[np.ndarray] | Sequence[np.ndarray]) -> DataLoader[Any]:
     """Load `batches` of rows in this process: reading a memory map leaves worker processes nothing to do."""
-    kind = ResumableLoader if isinstance(batches, EpochBatches) else DataLoader
-    return kind(
+    return DataLoader(
         dataset,
         sampler=batches,
         batch_size=None,  # the sampler hands over whole batches

@@ -7,6 +7,7 @@ import os
 import queue
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -162,19 +163,17 @@ def _drive(job: dict[str, object], chunks: Chunks, advance: Advance) -> dict[int
     torch with it.
     """
     reasons: dict[int, str] = {}
+    asked: deque[list[str]] = deque()
     with _all_or_none(chunks), _worker() as worker:
         _ask(worker, job)
         for start, paths in _take(chunks):
             _ask(worker, {"start": start, "paths": paths})
-            if not (line := worker.stdout.readline()):
-                raise UserError(
-                    f"A decoding process ended (code {worker.wait()}) between {paths[0]} and {paths[-1]}; "
-                    "code -9 means that memory ran out. Take an image that is too large away, or free some memory."
-                )
-            answer = json.loads(line)
-            if "errno" in answer:
-                raise OSError(answer["errno"], os.strerror(answer["errno"]), job["file"])
-            reasons |= {int(row): reason for row, reason in answer.items()}
+            asked.append(paths)
+            if len(asked) > 1:  # one question ahead, so that the worker never waits for this thread
+                reasons |= _answer(worker, asked[0])
+                advance(len(asked.popleft()))
+        for paths in asked:
+            reasons |= _answer(worker, paths)
             advance(len(paths))
     return reasons
 
@@ -206,3 +205,16 @@ def _ask(worker: Any, message: dict[str, object]) -> None:
     """Send one line; if the worker is dead, its missing answer will tell."""
     with contextlib.suppress(BrokenPipeError):
         print(json.dumps(message), file=worker.stdin, flush=True)
+
+
+def _answer(worker: Any, paths: list[str]) -> dict[int, str]:
+    """Wait for {row: reason} of the unreadable images among `paths`."""
+    if not (line := worker.stdout.readline()):
+        raise UserError(
+            f"A decoding process ended (code {worker.wait()}) between {paths[0]} and {paths[-1]}; code -9 means that "
+            "memory ran out. Take an image that is too large away, or free some memory."
+        )
+    answer = json.loads(line)
+    if "errno" in answer:
+        raise OSError(answer["errno"], os.strerror(answer["errno"]))
+    return {int(row): reason for row, reason in answer.items()}

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from fewlabels.data.batches import EpochBatches, Rows, in_order, make_loader
+from fewlabels.data.batches import EpochBatches, Rows, dealt, in_order, make_loader
 from fewlabels.distributed import rank, world_size
 from fewlabels.errors import UserError
 
@@ -90,7 +90,7 @@ class Spirals(pl.LightningDataModule):
         self.classes = ["arm A", "arm B"]
         self.notices: list[str] = []
 
-    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 (Lightning's signature)
+    def setup(self, stage: str | None = None) -> None:
         """Draw the points (every process draws the same)."""
         if hasattr(self, "labels"):
             return
@@ -129,11 +129,11 @@ class Spirals(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Load "val" in order; batch k goes to rank k % world. Ranks may get different numbers of batches."""
-        return make_loader(self._dataset(), in_order(self.indices("val"), self.batch_size)[rank() :: world_size()])
+        return make_loader(self._dataset(), dealt(self.indices("val"), self.batch_size, rank(), world_size()))
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Load "test", likewise."""
-        return make_loader(self._dataset(), in_order(self.indices("test"), self.batch_size)[rank() :: world_size()])
+        return make_loader(self._dataset(), dealt(self.indices("test"), self.batch_size, rank(), world_size()))
 
     def loader(self, split_or_indices: str | NDArray[np.int64], batch_size: int | None = None) -> DataLoader[Any]:
         """Load a whole split, or any rows, in order, on this process alone."""

@@ -118,9 +118,9 @@ class Classes:
 
 def choose_classes(
     sizes: dict[str, int],
-    *,
     seen: Sequence[str] | None,
     unseen: int | Sequence[str] | None,
+    *,
     min_class_size: int,
     seed: int,
 ) -> Classes:

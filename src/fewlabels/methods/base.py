@@ -1,10 +1,11 @@
 """What every method shares: seeded draws, logging under the contract's names, the optimiser, a described checkpoint."""
 
+import math
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import MeanMetric
 
 from fewlabels.backbones import Backbone
@@ -30,7 +31,7 @@ class Method(LightningModule):
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.recipe, self.seed = optimizer, seed
         self.config: dict[str, Any] = {}  # of the whole run, to go into checkpoints
-        self.means = nn.ModuleDict()
+        self.means: dict[str, MeanMetric] = {}
 
     def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Compute the loss of one batch.
@@ -53,6 +54,13 @@ class Method(LightningModule):
         """Normalise for the backbone, in the memory layout that convolutions like."""
         x = self.backbone.normalise(x)
         return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+
+    def on_train_start(self) -> None:
+        """In a run that was saved in mid-epoch, leave out the batches that the epoch has had."""
+        # Lightning would ask a stateful loader, but not once estimated_stepping_batches has made it ahead of time
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        sampler: Any = self.trainer.train_dataloader.sampler  # type: ignore[union-attr]
+        sampler.start = done % len(sampler)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """One step on this rank's part of the global batch."""
@@ -104,7 +112,7 @@ class Method(LightningModule):
         optimizer, scheduler = self.recipe.build(
             self,
             global_batch=datamodule.batch_size * self.trainer.world_size * accumulated,
-            steps_per_epoch=max(1, int(self.trainer.num_training_batches) // accumulated),
+            steps_per_epoch=math.ceil(self.trainer.num_training_batches / accumulated),
             total_steps=steps,
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -34,7 +34,7 @@ class Siamese(Method):
         nn.init.constant_(self.head.weight, -1 / self.backbone.dim)  # from the start, closer means likelier
         nn.init.ones_(self.head.bias)
 
-    def setup(self, stage: str) -> None:  # noqa: ARG002 (Lightning's signature)
+    def setup(self, stage: str) -> None:
         """Build the neighbour graphs, where the data are points."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         if hasattr(data, "points"):
@@ -65,8 +65,8 @@ class Siamese(Method):
         else:
             views = [self.views(batch.x, generator) for _ in range(2)]  # type: ignore[misc]
             z, positive = self.embed(torch.cat(views)).float().chunk(2)
-            negative = positive.roll(1, dims=0)
-        distances = torch.cat([(z - positive).abs(), (z - negative).abs()])
+            negative = positive.roll(1, dims=0)[len(positive) == 1 :]  # a batch of one has nobody else in it
+        distances = torch.cat([(z - positive).abs(), (z[: len(negative)] - negative).abs()])
         with torch.autocast(distances.device.type, enabled=False):  # near points differ by less than bfloat16 can tell
             logits = self.head(distances).squeeze(1)
         near = torch.arange(len(logits), device=logits.device) < len(z)
