@@ -168,6 +168,10 @@ def _torchvision_model(name: str, weights: str | None, size: int) -> Any:
             f"backbone.weights={weights}: the weights of {name} could not be fetched ({error}). "
             "Go online once, or start from random weights with backbone.weights=null."
         ) from error
+    except (AssertionError, ValueError) as error:
+        raise UserError(
+            f"backbone.name={name} cannot be built for data.size={size} ({error}). Choose another size or backbone."
+        ) from error
 
 
 def _without_auxiliaries(body: Any) -> Any:

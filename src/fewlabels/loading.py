@@ -28,7 +28,10 @@ def load_backbone(run_or_checkpoint: str | Path) -> Backbone:
     module, _, builder = description.pop("builder").partition(":")
     if not module.startswith("fewlabels."):  # a checkpoint may come from a stranger, and names what is called
         raise UserError(f"checkpoint={path} asks for {module}, which is not part of this project.")
-    backbone: Backbone = getattr(importlib.import_module(module), builder)(**description)
+    build = getattr(importlib.import_module(module), builder, None)
+    if getattr(build, "__annotations__", {}).get("return") is not Backbone:
+        raise UserError(f"checkpoint={path} names {module}:{builder}, which does not build a backbone.")
+    backbone: Backbone = build(**description)
     load_weights(backbone, checkpoint, path)
     return backbone.eval()
 

@@ -1,5 +1,6 @@
 """Batches read straight from the store by row, and the order in which training reads them."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -97,7 +98,8 @@ def dealt(rows: np.ndarray, batch_size: int, rank: int, world: int) -> list[np.n
             f"{len(rows)} held-out sample(s) cannot be shared by {world} processes. "
             f"Raise data.val_fraction and data.test_fraction, or use trainer.devices={len(rows)}."
         )
-    return in_order(rows, max(1, min(batch_size, len(rows) // world)))[rank::world]
+    enough = math.ceil(len(rows) / batch_size) >= world
+    return in_order(rows, batch_size if enough else max(1, len(rows) // world))[rank::world]
 
 
 def make_loader(dataset: Rows, batches: Sampler[np.ndarray] | Sequence[np.ndarray]) -> DataLoader[Any]:
