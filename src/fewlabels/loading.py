@@ -28,7 +28,7 @@ def load_backbone(run_or_checkpoint: str | Path) -> Backbone:
     module, _, builder = description.pop("builder").partition(":")
     if not module.startswith("fewlabels."):  # a checkpoint may come from a stranger, and names what is called
         raise UserError(f"checkpoint={path} asks for {module}, which is not part of this project.")
-    build = getattr(importlib.import_module(module), builder, None)
+    build: Any = getattr(importlib.import_module(module), builder, None)
     if getattr(build, "__annotations__", {}).get("return") is not Backbone:
         raise UserError(f"checkpoint={path} names {module}:{builder}, which does not build a backbone.")
     backbone: Backbone = build(**description)

@@ -29,6 +29,6 @@ def views_figure(pictures: Mapping[str, NDArray[np.float32]], *, source: str, sy
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
         row[0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=10)
-    kind = "SYNTHETIC images, drawn by a program" if synthetic else "images"
-    figure.suptitle(f"What the network is shown: {columns} {kind} of {source}", fontsize=11)
+    shown = f"{columns} SYNTHETIC {source} images, drawn by a program" if synthetic else f"{columns} {source} images"
+    figure.suptitle(f"What the network is shown: {shown}", fontsize=11)
     return figure
