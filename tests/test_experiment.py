@@ -1,6 +1,7 @@
 """Every method with every dataset, from configuration to a trained step; and every mistake to its message."""
 
 import logging
+import os
 import subprocess
 import sys
 import warnings
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
@@ -131,3 +133,18 @@ def test_a_mistake_on_the_command_line_is_one_screen_without_traceback(tmp_path,
     assert len(said.splitlines()) < 30
     assert not list(tmp_path.rglob("*.yaml"))
     assert not list(tmp_path.rglob("run.log")), "a run that never began leaves nothing behind"
+
+
+@pytest.mark.images
+@pytest.mark.parametrize(("data", "count", "classes"), [("flowers", 4317, 5), ("plankton", 22_882, 76)])
+def test_real_images_train_a_step(run, data, count, classes):
+    root = Path(os.environ["FEWLABELS_IMAGES"]) / data
+    directory = run("method=simclr", f"data={data}", f"data.root={root}", *SMALL, "data.size=32", IMAGES[0])
+    said = (directory / "metrics.csv").read_text()
+    assert "train/contrastive_top1" in said
+    (store,) = (directory.parent / "cache").glob(f"{data}-*.npy")
+    assert len(np.load(store, mmap_mode="r")) == count
+    settings = yaml.safe_load((directory / "config.yaml").read_text())["data"]
+    folders = [folder for folder in root.iterdir() if folder.is_dir()]
+    usable = [folder for folder in folders if sum(1 for _ in folder.iterdir()) >= settings["min_class_size"]]
+    assert len(usable) == classes

@@ -328,7 +328,6 @@ REAL = Path(os.environ.get("FEWLABELS_IMAGES", "/nonexistent"))
 
 
 @pytest.mark.images
-@pytest.mark.skipif(not REAL.exists(), reason="FEWLABELS_IMAGES names no folder of real images")
 def test_the_real_sets_are_read_whole(made):
     plankton = made(Plankton, root=str(REAL / "plankton"), size=32, unseen=3, min_class_size=50, **URL)
     assert len(plankton.paths) == 22_882

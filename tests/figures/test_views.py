@@ -21,7 +21,7 @@ def test_every_row_is_a_view_and_every_column_an_image(channels):
         for axis, image in zip(row, images, strict=True):
             assert np.array_equal(axis.images[0].get_array(), np.moveaxis(image, 0, -1).squeeze())
             assert axis.images[0].get_clim() == (0, 1)  # no picture is stretched to the full range
-    assert figure.get_suptitle() == "What the network is shown: 3 images of flowers"
+    assert figure.get_suptitle() == "What the network is shown: 3 flowers images"
 
 
 def test_synthetic_images_are_called_so():

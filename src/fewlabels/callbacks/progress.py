@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from typing import Any
+from typing import Any, TextIO
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
@@ -35,6 +35,7 @@ class Progress(Callback):
         total = int(trainer.num_training_batches) * (trainer.max_epochs or 0)
         self.task = self.bar.add_task("", total=total or None, status="", epoch=f"0/{trainer.max_epochs}")
         self.bar.start()
+        _log_to(sys.stdout)  # which rich has replaced, to write lines above the bar
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -71,6 +72,14 @@ class Progress(Callback):
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+            _log_to(sys.stdout)
+
+
+def _log_to(stream: TextIO) -> None:
+    """Point the log's terminal output to `stream`."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+            handler.setStream(stream)
 
 
 LINE = (
