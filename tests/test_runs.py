@@ -123,6 +123,16 @@ def test_sigterm_saves_in_mid_epoch_and_the_rest_is_the_same(pretrain, tmp_path)
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
 
 
+def test_a_resumed_run_may_go_on_for_longer_but_stays_itself(pretrain, tmp_path):
+    pretrain(*POINTS, "trainer.max_epochs=1", "hydra.run.dir=run")
+    before = weights(tmp_path / "run")
+    for change, said in (("method.k=3", "keeps its method.k"), ("method=rotnet", "keeps its method")):
+        assert said in pretrain("resume=run", change, code=1).stderr
+    assert "2 epochs" in pretrain("resume=run", "trainer.max_epochs=2").stdout
+    assert "is less" in pretrain("resume=run", "trainer.max_epochs=1", code=1).stderr
+    assert any(not torch.equal(before[name], value) for name, value in weights(tmp_path / "run").items())
+
+
 def test_a_sweep_on_two_processes_gives_every_job_its_own_values_and_a_failure_stays_alone(pretrain, tmp_path):
     witness = ("+callbacks.witness._target_=witness.Witness", "+callbacks.witness.fail_at=0.5")
     done = pretrain(

@@ -5,10 +5,12 @@ come as one screen without a traceback, a failed job's traceback is in that job'
 configuration back, and the checks that span config groups run before anything heavy is imported.
 """
 
+import errno
 import functools
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -20,11 +22,16 @@ from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from fewlabels.errors import UserError
 
 CONF = Path(__file__).parents[2] / "conf"
+CHANGEABLE = ("trainer.", "logger.", "callbacks.", "launch.", "data.root", "data.cache_dir")
+"""What a resumed run may be given anew."""
+REMEDY = "What had been saved is whole: make room, and go on with resume=RUN_DIR."
 log = logging.getLogger(__name__)
+_changes: list[str] = []
 _file_log = logging.getLogger("fewlabels.failures")
 
 
@@ -52,6 +59,11 @@ def application(config_name: str) -> Callable[[Callable[[DictConfig], Path]], Ca
             except OmegaConfBaseException as error:
                 _file_log.exception("The configuration cannot be resolved")
                 raise ConfigError(f"\n{error}") from None
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    _file_log.exception("The job failed")
+                    raise
+                raise ConfigError(f"\n{run_dir()}: the disk (or your quota) is full ({error}). {REMEDY}") from None
             except Exception:
                 _file_log.exception("The job failed")
                 log.error("The job failed; its traceback is in %s", Path(run_dir()) / "run.log")  # noqa: TRY400
@@ -78,24 +90,40 @@ def run_dir() -> str:
 
 
 def _guarded(main: Callable[[], None]) -> None:
-    """Check the run directory of a single run before Hydra makes it, since Hydra answers with a traceback."""
-    for argument in sys.argv[1:]:
-        key, _, value = argument.partition("=")
-        path = Path(value.strip("'\""))
-        if key == "resume" and value != "null" and not (path / "config.yaml").is_file():
-            sys.exit(f"\n{argument}: there is no {path / 'config.yaml'}. Give the directory of a run that was begun.")
-        if key in ("hydra.run.dir", "hydra.sweep.dir", "resume") and "${" not in value and (why := _unwritable(path)):
-            sys.exit(f"\n{key}={value}: {why} Name a directory that you may write to.")
+    """Look at what Hydra would answer with a traceback: the run directory; and keep a resumed run's changes from it.
+
+    Hydra would look for the changed keys in its default configuration, where a run of other groups has none.
+    """
+    given = dict(argument.partition("=")[::2] for argument in sys.argv[1:])
+    for key in given.keys() & {"hydra.run.dir", "hydra.sweep.dir", "resume"}:
+        path = Path(given[key].strip("'\""))
+        if key == "resume" and given[key] != "null" and not (path / "config.yaml").is_file():
+            sys.exit(
+                f"\nresume={path}: there is no {path / 'config.yaml'}. Give the directory of a run that was begun."
+            )
+        if "${" not in given[key] and (why := _unwritable(path)):
+            sys.exit(f"\n{key}={given[key]}: {why}. Name a directory that you may write to.")
+    if given.get("resume", "null") != "null":
+        _changes[:] = [a for a in sys.argv[1:] if "=" in a and not a.startswith(("resume=", "hydra.", "-"))]
+        sys.argv[1:] = [a for a in sys.argv[1:] if a not in _changes]
     main()
 
 
 def _unwritable(path: Path) -> str:
-    existing = path.absolute()
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir():
-        return f"{existing} is not a directory."
-    return "" if os.access(existing, os.W_OK) else f"{existing} cannot be written to."
+    """Why a directory cannot be made there, tried and undone; nothing if it can."""
+    made: list[Path] = []
+    try:
+        for folder in [*reversed(path.absolute().parents), path.absolute()]:
+            if not folder.exists():
+                folder.mkdir()
+                made.append(folder)
+        with tempfile.TemporaryFile(dir=path):
+            return ""
+    except OSError as error:
+        return f"it cannot be written to ({error.strerror})"
+    finally:
+        for folder in reversed(made):
+            folder.rmdir()
 
 
 def _register_resolvers() -> None:
@@ -117,17 +145,24 @@ def resumed(cfg: DictConfig) -> DictConfig:
     saved = Path(cfg.resume) / "config.yaml"
     if not saved.is_file():
         raise ConfigError(f"\nresume={cfg.resume}: there is no {saved}. Give the directory of a run that was begun.")
-    before: Any = OmegaConf.load(saved)
+    try:
+        before: Any = OmegaConf.load(saved)
+    except (YAMLError, OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"\nresume={cfg.resume}: {saved} cannot be read ({error}).") from None
+    if "method" not in before or "data" not in before:
+        raise ConfigError(f"\nresume={cfg.resume}: {saved} is not the configuration of a run.")
     OmegaConf.set_struct(before, True)
-    for override in HydraConfig.get().overrides.task:
-        key, _, value = str(override).partition("=")
-        if key == "resume":
-            continue
-        if "." not in key and key != "seed":
+    for change in _changes:
+        key, _, value = change.partition("=")
+        if not key.startswith(CHANGEABLE):
             raise ConfigError(
-                f"\n{override} together with resume=: a resumed run keeps its {key}. Leave {key}= away, or start anew."
+                f"\n{change} together with resume=: a resumed run keeps its {key}, or it would be another run. It may "
+                f"change {', '.join(CHANGEABLE)}… Leave {key}= away, or start anew."
             )
-        before = OmegaConf.merge(before, OmegaConf.from_dotlist([f"{key.lstrip('+~')}={value}"]))
+        try:
+            before = OmegaConf.merge(before, OmegaConf.from_dotlist([f"{key}={value}"]))
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"\n{change}: {error}") from None
     before.resume = cfg.resume
     return before
 

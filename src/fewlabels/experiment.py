@@ -10,6 +10,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from fewlabels.callbacks.checkpoints import AtomicCheckpointIO
 from fewlabels.callbacks.progress import Progress
@@ -20,6 +21,7 @@ from fewlabels.loggers import MetricsCSV, finish_loggers
 from fewlabels.methods.base import Method
 from fewlabels.methods.rotnet import RotNet
 from fewlabels.rundir import in_words, save_config, save_results
+from fewlabels.typecheck import check_types
 
 log = logging.getLogger(__name__)
 DESCRIPTION = ("called", "kind", "accepts", "epochs")
@@ -45,6 +47,8 @@ def pretrain(config: dict[str, Any], directory: Path) -> None:
     """
     quieten()
     experiment = build(config, directory)
+    experiment.datamodule.setup("fit")  # what is wrong with the data shows before anything is written,
+    experiment.datamodule.train_dataloader()  # and so does a batch larger than the data
     try:
         metrics = fit(config, experiment, directory)
     except BaseException:
@@ -66,7 +70,13 @@ def fit(config: dict[str, Any], experiment: Experiment, directory: Path) -> dict
         save_config(config, directory)
         announce(config, experiment, resume)
     if resume:
-        step = read_checkpoint(resume)[0]["global_step"]
+        checkpoint, _ = read_checkpoint(resume)
+        step = checkpoint["global_step"]
+        if checkpoint["epoch"] >= trainer.max_epochs > 0:
+            raise UserError(
+                f"resume={directory}: the run has done {checkpoint['epoch'] + 1} epochs, and trainer.max_epochs="
+                f"{trainer.max_epochs} is less. Give a greater trainer.max_epochs."
+            )
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCSV):
                 logger.resume(step)
@@ -95,7 +105,7 @@ def build(config: dict[str, Any], directory: Path) -> Experiment:
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str(directory / "checkpoints")
-    trainer = make(
+    trainer = make_trainer(
         config["trainer"] | {"precision": precision(config["trainer"]), "enable_progress_bar": False},
         callbacks=[*callbacks, *([Progress()] if config["trainer"]["enable_progress_bar"] else [])],
         logger=[logger for logger in make_loggers(config, directory) if logger],
@@ -111,6 +121,7 @@ def make(node: dict[str, Any], **arguments: Any) -> Any:
     Raises:
         UserError: As the constructor raised it, without Hydra's wrapping.
     """
+    check_types(node)
     left_out = (*DESCRIPTION, "views", "siamese") if "kind" in node else DESCRIPTION
     try:
         kept = {key: value for key, value in node.items() if key not in left_out}
@@ -119,6 +130,19 @@ def make(node: dict[str, Any], **arguments: Any) -> Any:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
         raise
+
+
+def make_trainer(node: dict[str, Any], **arguments: Any) -> Trainer:
+    """Make Lightning's Trainer; what it refuses is a setting under `trainer.`.
+
+    Raises:
+        UserError: In Lightning's words.
+    """
+    try:
+        trainer: Trainer = make(node, **arguments)
+    except (ValueError, TypeError, MisconfigurationException, InstantiationException) as error:
+        raise UserError(f"trainer: Lightning refuses these settings: {error}") from error
+    return trainer
 
 
 def make_loggers(config: dict[str, Any], directory: Path) -> list[Any]:

@@ -105,7 +105,8 @@ def _elastic(task: str, config: dict[str, Any], directory: Path, processes: int,
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # its failures come with ours
+    for name in ("multiprocessing.api", "agent.server.api", "multiprocessing.errors.error_handler"):
+        logging.getLogger(f"torch.distributed.elastic.{name}").setLevel(logging.CRITICAL)  # we say it ourselves
     rendezvous = config["launch"]["rendezvous"]
     settings = LaunchConfig(
         min_nodes=nodes,

@@ -59,11 +59,14 @@ class MetricsCSV(Logger):
         """Write the file."""
         columns = ["step", *sorted({name for row in self.rows.values() for name in row} - {"step"})]
         temporary = self.path.with_suffix(".csv.tmp")
-        with temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(self.rows[step] for step in sorted(self.rows))
-        temporary.replace(self.path)
+        try:
+            with temporary.open("w", newline="") as file:
+                writer = csv.DictWriter(file, columns)
+                writer.writeheader()
+                writer.writerows(self.rows[step] for step in sorted(self.rows))
+            temporary.replace(self.path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def finalize(self, status: str) -> None:
         """Write what is left."""

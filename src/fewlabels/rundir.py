@@ -28,8 +28,11 @@ def save_results(metrics: Mapping[str, float], directory: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def in_words(results: Mapping[str, float], directory: Path, *, synthetic: bool) -> list[str]:

@@ -1,5 +1,6 @@
 """Checkpoints are whole or not there."""
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp")
         try:
+            buffer = io.BytesIO()  # torch.save hides a full disk behind an error of its own
+            torch.save(checkpoint, buffer)
             with temporary.open("wb") as file:
-                torch.save(checkpoint, file)
+                file.write(buffer.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

@@ -1,4 +1,4 @@
-"""SIGTERM saves first: what a cluster or an impatient user sends costs no more than one step."""
+"""SIGTERM and Ctrl-C save first: what a cluster or an impatient user sends costs no more than one step."""
 
 import logging
 import signal
@@ -11,26 +11,41 @@ log = logging.getLogger(__name__)
 
 
 class SaveOnSignal(Callback):
-    """On SIGTERM, finish the step, write `checkpoints/last.ckpt` on which `resume=` goes on, and exit with code 143.
+    """On SIGTERM or Ctrl-C, finish the step, write `checkpoints/last.ckpt`, and exit with 128 + the signal's number.
 
     A signal to any rank stops all of them at the same step.
     """
 
     def __init__(self) -> None:
-        self.received = False
+        self.received = 0
+        self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the signal over from Lightning, whose handler would stop without saving."""
-        signal.signal(signal.SIGTERM, self._receive)
+        """Take the signals over from Lightning, whose handlers would stop without saving."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._receive)
 
-    def _receive(self, *_: Any) -> None:
-        self.received = True
+    def _receive(self, number: int, _: Any) -> None:
+        if self.received:
+            raise KeyboardInterrupt  # asked twice: at once, then
+        self.received = number
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Stop here, if any rank was told to."""
-        if not trainer.strategy.reduce_boolean_decision(self.received, all=False):
+        if not trainer.strategy.reduce_boolean_decision(bool(self.received), all=False):
             return
-        path = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
-        trainer.save_checkpoint(path)
-        log.info("Stopped by SIGTERM at step %d; go on with resume=%s", trainer.global_step, trainer.default_root_dir)
-        raise SystemExit(128 + signal.SIGTERM)
+        self._give_back()
+        trainer.save_checkpoint(Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt")
+        number = self.received or signal.SIGTERM
+        name, place = signal.Signals(number).name, trainer.default_root_dir
+        log.info("Stopped by %s at step %d; go on with resume=%s", name, trainer.global_step, place)
+        raise SystemExit(128 + number)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let signals be again what they were."""
+        self._give_back()
+
+    def _give_back(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}

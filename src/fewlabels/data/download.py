@@ -1,7 +1,6 @@
 """Fetch an archive from a stranger: resumed where it was cut, measured, and unpacked whole or not at all."""
 
 import errno
-import gzip
 import logging
 import os
 import shutil
@@ -46,6 +45,7 @@ def fetch_archive(url: str, folder: Path, archive_bytes: int | None = None) -> N
             if folder.exists() and any(folder.iterdir()):
                 return  # another process fetched it while this one waited
             archive = folder.parent / Path(urlsplit(url).path).name
+            archive = archive.with_name(f".{folder.name}.{archive.name or 'archive'}")  # ours: no file of the user's
             if not archive.exists():
                 _download(url, archive, archive_bytes)
             _unpack(archive, folder)
@@ -125,13 +125,17 @@ def _unpack(archive: Path, folder: Path) -> None:
     try:
         with tarfile.open(archive) as tar:
             tar.extractall(part, filter="data")  # refuses paths and links that lead outside
+        if not part.exists():
+            raise tarfile.ReadError("it is empty")
         if folder.exists():
             folder.rmdir()
         part.rename(folder)
     except tarfile.FilterError as error:
         archive.unlink()
         raise UserError(f"{archive} is not to be trusted and was deleted, nothing was unpacked: {error}.") from error
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (tarfile.TarError, EOFError, KeyError, zlib.error, OSError) as error:
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+            raise
         length = _length(archive)
         archive.unlink()
         raise UserError(

@@ -95,7 +95,9 @@ def _walk(
         for entry in entries:
             if entry.name.startswith(".") or entry.name == "__MACOSX":
                 continue
-            if entry.is_dir():
+            if entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110 (broken, or a loop)
+                others["broken links"] = others.get("broken links", 0) + 1
+            elif entry.is_dir():
                 yield from _walk(entry.path, f"{prefix}{entry.name}/", above | {here}, others)
             elif entry.is_file():
                 kind = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
