@@ -109,7 +109,7 @@ def test_killed_and_resumed_equals_uninterrupted(pretrain, tmp_path, devices):
 
 
 def test_sigterm_saves_in_mid_epoch_and_the_rest_is_the_same(pretrain, tmp_path):
-    options = (*POINTS, "trainer.max_epochs=3", "data.passes=400")
+    options = (*POINTS, "trainer.max_epochs=3", "data.passes=60")
     pretrain(*options, "hydra.run.dir=whole")
     process = pretrain.start(*options, "hydra.run.dir=broken")
     wait_for(process, "epoch 1/3")
@@ -118,7 +118,7 @@ def test_sigterm_saves_in_mid_epoch_and_the_rest_is_the_same(pretrain, tmp_path)
     assert process.returncode == 143, said
     assert "resume=" in said
     step = torch.load(tmp_path / "broken" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
-    assert step % 800, "the signal was to come in the middle of an epoch"
+    assert step % 120, "the signal was to come in the middle of an epoch"
     pretrain("resume=broken")
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
 

@@ -95,6 +95,8 @@ def _guarded(main: Callable[[], None]) -> None:
     Hydra would look for the changed keys in its default configuration, where a run of other groups has none.
     """
     given = dict(argument.partition("=")[::2] for argument in sys.argv[1:])
+    if given.get("hydra.run.dir") == "":
+        sys.exit("\nhydra.run.dir= is empty: name a directory.")
     for key in given.keys() & {"hydra.run.dir", "hydra.sweep.dir", "resume"}:
         path = Path(given[key].strip("'\""))
         if key == "resume" and given[key] != "null" and not (path / "config.yaml").is_file():
@@ -104,6 +106,8 @@ def _guarded(main: Callable[[], None]) -> None:
         if "${" not in given[key] and (why := _unwritable(path)):
             sys.exit(f"\n{key}={given[key]}: {why}. Name a directory that you may write to.")
     if given.get("resume", "null") != "null":
+        if "hydra.run.dir" in given:
+            sys.exit("\nresume= and hydra.run.dir= contradict each other: a run goes on in its own directory.")
         _changes[:] = [a for a in sys.argv[1:] if "=" in a and not a.startswith(("resume=", "hydra.", "-"))]
         sys.argv[1:] = [a for a in sys.argv[1:] if a not in _changes]
     main()
@@ -174,6 +178,8 @@ def check(cfg: DictConfig) -> None:
         ConfigError: With the key, what it is, what it may be.
     """
     _positive(cfg, "trainer.max_epochs", "data.batch_size")
+    if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
+        raise ConfigError(f"\nseed={cfg.seed}: give a whole number from 0 to {2**32 - 1}.")
     directory = Path(run_dir())
     begun = any((directory / name).exists() for name in ("checkpoints", "config.yaml"))
     first = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"  # others come after its config.yaml

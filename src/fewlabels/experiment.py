@@ -65,14 +65,13 @@ def fit(config: dict[str, Any], experiment: Experiment, directory: Path) -> dict
     """Train, then look at the test part once; all metrics by name."""
     datamodule, method, trainer = experiment
     last = directory / "checkpoints" / "last.ckpt"
+    if config["resume"] and not last.is_file() and last.parent.is_dir() and any(last.parent.iterdir()):
+        raise UserError(f"resume={directory}: {last} is gone, though others are there. Put it back, or start anew.")
     resume = last if config["resume"] and last.is_file() else None
-    if trainer.is_global_zero:
-        save_config(config, directory)
-        announce(config, experiment, resume)
     if resume:
         checkpoint, _ = read_checkpoint(resume)
         step = checkpoint["global_step"]
-        if checkpoint["epoch"] >= trainer.max_epochs > 0:
+        if checkpoint["epoch"] >= (trainer.max_epochs or 0) > 0:
             raise UserError(
                 f"resume={directory}: the run has done {checkpoint['epoch'] + 1} epochs, and trainer.max_epochs="
                 f"{trainer.max_epochs} is less. Give a greater trainer.max_epochs."
@@ -80,6 +79,9 @@ def fit(config: dict[str, Any], experiment: Experiment, directory: Path) -> dict
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCSV):
                 logger.resume(step)
+    if trainer.is_global_zero:
+        save_config(config, directory)
+        announce(config, experiment, resume)
     trainer.fit(method, datamodule, ckpt_path=resume, weights_only=True)
     metrics = numbers(trainer)
     if len(datamodule.indices("test")):

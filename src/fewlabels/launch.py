@@ -4,9 +4,12 @@ Lightning's script launcher runs the command line again for every further proces
 would start the whole sweep again. Here the workers get the composed configuration itself.
 """
 
+import ctypes
 import importlib
 import logging
 import os
+import signal
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -124,12 +127,11 @@ def _elastic(task: str, config: dict[str, Any], directory: Path, processes: int,
         elastic_launch(settings, _worker)(task, config, str(directory), job_logging, processes)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        kind, _, message = str(failure.message).partition(": ")
+        said = failure.message["message"] if isinstance(failure.message, dict) else str(failure.message)
+        kind, _, message = said.partition(": ")
         if kind == "UserError":
             raise UserError(message) from None
-        raise JobError(
-            f"Rank {rank} failed with {failure.message}\nIts traceback is in {directory / 'run.log'}."
-        ) from None
+        raise JobError(f"Rank {rank} failed with {said}\nIts traceback is in {directory / 'run.log'}.") from None
     except SignalException as error:
         raise SystemExit(128 + int(error.sigval)) from None
 
@@ -141,11 +143,18 @@ def _worker(task: str, config: dict[str, Any], directory: str, job_logging: dict
     import torch
     from torch.distributed.elastic.multiprocessing.errors import record
 
+    _die_with_parent()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
     if os.environ["RANK"] != "0":  # one voice in the terminal, all in the log
         job_logging["root"]["handlers"] = ["file"]
     logging.config.dictConfig(job_logging)
     record(_logged)(task, config, Path(directory))
+
+
+def _die_with_parent() -> None:
+    """End this worker when its launcher is killed, or it would go on writing to a run that is resumed elsewhere."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _logged(task: str, config: dict[str, Any], directory: Path) -> None:

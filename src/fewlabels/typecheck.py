@@ -38,10 +38,12 @@ def _group(node: Mapping[str, Any]) -> str:
 
 def _hints(target: str) -> dict[str, Any]:
     made = get_object(target)
-    functions = [base.__init__ for base in reversed(made.__mro__[:-1])] if inspect.isclass(made) else [made]
+    functions = (
+        [vars(base).get("__init__") for base in reversed(made.__mro__[:-1])] if inspect.isclass(made) else [made]
+    )
     hints: dict[str, Any] = {}
     for function in functions:
-        if getattr(function, "__module__", "").startswith("fewlabels.") or inspect.isfunction(function):
+        if inspect.isfunction(function) and function.__module__.startswith("fewlabels."):
             hints |= typing.get_type_hints(function)
     return hints
 

@@ -110,7 +110,7 @@ class ImageDataModule(pl.LightningDataModule):
         """
         if self.source == "synthetic":
             return self.draw()
-        root = Path(self.root) if self.root else Path("data") / self.name
+        root = Path(self.root).expanduser() if self.root else Path("data") / self.name
         if not root.exists() or (root.is_dir() and not any(root.iterdir())):
             if self.download or self.source == "download":
                 self.fetch(root)

@@ -39,7 +39,7 @@ def assign(paths: Sequence[str], val_fraction: float, test_fraction: float) -> n
     Raises:
         UserError: the fractions are negative, or leave nothing to train on.
     """
-    if val_fraction < 0 or test_fraction < 0 or val_fraction + test_fraction >= 1:
+    if not (val_fraction >= 0 and test_fraction >= 0 and val_fraction + test_fraction < 1):  # NaN is refused too
         raise UserError(
             f"data.val_fraction={val_fraction} and data.test_fraction={test_fraction}: each must be at least 0 and "
             "their sum below 1, so that something is left to train on."

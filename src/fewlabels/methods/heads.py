@@ -20,6 +20,10 @@ def projection_head(*, inputs: int, layers: int, hidden: int, outputs: int, batc
     Raises:
         UserError: Fewer than one layer.
     """
+    if not all(isinstance(number, int) for number in (layers, hidden, outputs)) or min(hidden, outputs) < 1:
+        raise UserError(
+            f"method.head: layers={layers}, hidden={hidden}, outputs={outputs} must be whole numbers above 0."
+        )
     if layers < 1:
         raise UserError(f"method.head.layers={layers}: a projection head has at least 1 layer; 2 and 3 are usual.")
     modules: list[nn.Module] = []
