@@ -56,3 +56,8 @@ def test_without_labels_there_is_no_accuracy():
     blind = embeddings(np.ones((4, 3)), [-1] * 4)
     assert math.isnan(knn_accuracy(blind, clouds(0)))
     assert math.isnan(knn_accuracy(clouds(0), blind))
+
+
+def test_one_class_alone_gives_nothing_to_tell():
+    one = embeddings(np.ones((4, 3)), [0] * 4)
+    assert math.isnan(knn_accuracy(one, one))

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 TINY = (
@@ -18,7 +19,13 @@ TINY = (
     "backbone=mobilenet_v3_small", "method.head.hidden=16", "trainer=cpu", "trainer.limit_train_batches=2",
     "trainer.limit_val_batches=1", "trainer.limit_test_batches=1", "callbacks.knn.max_samples=40", "logger=csv",
 )  # fmt: skip
-POINTS = ("logger=csv", "trainer=cpu", "callbacks.checkpoint.every_n_epochs=1", "data.passes=4")
+POINTS = (
+    "logger=csv",
+    "trainer=cpu",
+    "callbacks.last.every_n_epochs=1",
+    "callbacks.best.every_n_epochs=1",
+    "data.passes=4",
+)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +91,16 @@ def test_a_run_on_images_leaves_what_it_should(pretrain, tmp_path):
     assert backbone(backbone.normalise(torch.zeros(2, 3, 32, 32, dtype=torch.uint8))).shape == (2, backbone.dim)
 
 
+def test_the_last_checkpoint_is_of_the_last_epoch_however_bad(pretrain, tmp_path):
+    worst = "callbacks.best.mode=max"  # the first epoch's loss stays the highest
+    pretrain(*POINTS, worst, "trainer.max_epochs=3", "callbacks.last.every_n_epochs=2", "hydra.run.dir=run")
+    saved = {
+        name: torch.load(tmp_path / "run" / "checkpoints" / f"{name}.ckpt", weights_only=True)["epoch"]
+        for name in ("best", "last")
+    }
+    assert saved == {"best": 0, "last": 2}
+
+
 def test_a_run_is_never_overwritten(pretrain, tmp_path):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     done = pretrain("hydra.run.dir=run", code=1)
@@ -129,8 +146,50 @@ def test_a_resumed_run_may_go_on_for_longer_but_stays_itself(pretrain, tmp_path)
     for change, said in (("method.k=3", "keeps its method.k"), ("method=rotnet", "keeps its method")):
         assert said in pretrain("resume=run", change, code=1).stderr
     assert "2 epochs" in pretrain("resume=run", "trainer.max_epochs=2").stdout
-    assert "is less" in pretrain("resume=run", "trainer.max_epochs=1", code=1).stderr
     assert any(not torch.equal(before[name], value) for name, value in weights(tmp_path / "run").items())
+
+
+def contents(directory):
+    files = (path for path in directory.rglob("*") if path.is_file() and path.name != "run.log")
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def test_a_run_that_is_finished_or_damaged_or_lost_its_images_is_left_as_it_is(pretrain, tmp_path):
+    images = ("data.source=folder", "data.root=images", "data.unseen=null", "data.min_class_size=1")
+    for number in range(60):
+        file = tmp_path / "images" / f"class{number % 2}" / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (40, 30), number).save(file)
+    pretrain(*TINY, "data=plankton", *images, "trainer.max_epochs=2", "trainer.limit_train_batches=1",
+             "hydra.run.dir=run")  # fmt: skip
+    before = contents(tmp_path / "run")
+    for epochs in (1, 2):
+        said = pretrain("resume=run", f"trainer.max_epochs={epochs}", code=1).stderr
+        assert f"has done 2 epochs, and trainer.max_epochs={epochs}: nothing is left" in said
+        assert "such as trainer.max_epochs=4" in said
+    file.rename(file.with_name("other.png"))
+    said = pretrain("resume=run", "trainer.max_epochs=3", code=1).stderr
+    assert "the images are not those that the run began with" in said
+    assert contents(tmp_path / "run") == before
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+    before = contents(tmp_path / "run")
+    said = pretrain("resume=run", "trainer.max_epochs=3", code=1).stderr
+    assert "last.ckpt is no checkpoint, or is damaged" in said
+    assert "Beside it: best.ckpt" in said
+    assert "Traceback" not in said
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_run_killed_before_its_last_words_says_them_when_resumed(pretrain, tmp_path):
+    pretrain(*POINTS, "trainer.max_epochs=2", "hydra.run.dir=run")
+    before, results = weights(tmp_path / "run"), json.loads((tmp_path / "run" / "results.json").read_text())
+    (tmp_path / "run" / "results.json").unlink()
+    pretrain("resume=run")
+    assert_same(before, weights(tmp_path / "run"))
+    again = json.loads((tmp_path / "run" / "results.json").read_text())
+    for name in ("test/spearman", "epochs", "seed"):
+        assert again[name] == results[name], name
 
 
 def test_a_sweep_on_two_processes_gives_every_job_its_own_values_and_a_failure_stays_alone(pretrain, tmp_path):

@@ -5,6 +5,7 @@ come as one screen without a traceback, a failed job's traceback is in that job'
 configuration back, and the checks that span config groups run before anything heavy is imported.
 """
 
+import contextlib
 import errno
 import functools
 import logging
@@ -24,12 +25,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from fewlabels.composition import CONF, groups, in_plain_words
 from fewlabels.errors import UserError
 
-CONF = Path(__file__).parents[2] / "conf"
+RUNS = Path("runs")
 CHANGEABLE = ("trainer.", "logger.", "callbacks.", "launch.", "data.root", "data.cache_dir")
 """What a resumed run may be given anew."""
-REMEDY = "What had been saved is whole: make room, and go on with resume=RUN_DIR."
+FULL_DISK = "What had been saved is whole: make room, and go on with resume=RUN_DIR."
 log = logging.getLogger(__name__)
 _changes: list[str] = []
 _file_log = logging.getLogger("fewlabels.failures")
@@ -53,20 +55,8 @@ def application(config_name: str) -> Callable[[Callable[[DictConfig], Path]], Ca
                 cfg = resumed(cfg) if cfg.get("resume") else cfg
                 check(cfg)
                 print(task(cfg))  # noqa: T201 - the contract's last line
-            except UserError as error:
-                _leave_nothing(error)
-                raise ConfigError(f"\n{str(error).lstrip()}") from None
-            except OmegaConfBaseException as error:
-                _file_log.exception("The configuration cannot be resolved")
-                raise ConfigError(f"\n{error}") from None
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    _file_log.exception("The job failed")
-                    raise
-                raise ConfigError(f"\n{run_dir()}: the disk (or your quota) is full ({error}). {REMEDY}") from None
-            except Exception:
-                _file_log.exception("The job failed")
-                log.error("The job failed; its traceback is in %s", Path(run_dir()) / "run.log")  # noqa: TRY400
+            except Exception as error:
+                _refuse(error)
                 raise
 
         main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)
@@ -75,13 +65,36 @@ def application(config_name: str) -> Callable[[Callable[[DictConfig], Path]], Ca
     return decorate
 
 
-def _leave_nothing(error: UserError) -> None:
-    """Log what was wrong; a single run that never began leaves no directory behind."""
-    _file_log.error("%s", error)
-    directory = Path(run_dir())
-    if HydraConfig.get().mode == RunMode.RUN and {path.name for path in directory.iterdir()} == {"run.log"}:
-        (directory / "run.log").unlink()
-        directory.rmdir()
+def _refuse(error: Exception) -> None:
+    """Say what was wrong, here and in the job's log, and end this job; return if it is a defect of ours.
+
+    A single run that never began leaves no directory behind. In a sweep the other jobs go on.
+    """
+    if isinstance(error, UserError | OmegaConfBaseException):
+        said = str(error).lstrip()
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        said = f"{error.filename or run_dir()}: the disk, or your quota, is full ({error.strerror}). {FULL_DISK}"
+    else:
+        _file_log.error("The job failed", exc_info=error)
+        log.error("The job failed; its traceback is in %s", Path(run_dir()) / "run.log")
+        return
+    _file_log.error("%s", said, exc_info=error if not isinstance(error, UserError) else None)
+    if HydraConfig.get().mode == RunMode.RUN:
+        directory = Path(run_dir())
+        if {path.name for path in directory.iterdir()} == {"run.log"}:
+            (directory / "run.log").unlink()
+            _remove_empty(directory)
+        sys.exit(f"\n{said}")
+    log.error("\n%s", said)
+    raise ConfigError(f"This job failed: {run_dir()}") from None
+
+
+def _remove_empty(directory: Path) -> None:
+    """Remove an empty run directory, and those above it that it left empty, as far as they are ours."""
+    above = [folder for folder in directory.parents if folder.is_relative_to(RUNS.absolute())]
+    with contextlib.suppress(OSError):  # not empty
+        for folder in [directory, *above]:
+            folder.rmdir()
 
 
 def run_dir() -> str:
@@ -90,27 +103,46 @@ def run_dir() -> str:
 
 
 def _guarded(main: Callable[[], None]) -> None:
-    """Look at what Hydra would answer with a traceback: the run directory; and keep a resumed run's changes from it.
+    """Run, with Hydra's refusals in plain words; keep a resumed run's changes from Hydra.
 
-    Hydra would look for the changed keys in its default configuration, where a run of other groups has none.
+    It would look for the changed keys in its default configuration, where a run of other groups has none.
     """
-    given = dict(argument.partition("=")[::2] for argument in sys.argv[1:])
-    if given.get("hydra.run.dir") == "":
-        sys.exit("\nhydra.run.dir= is empty: name a directory.")
-    for key in given.keys() & {"hydra.run.dir", "hydra.sweep.dir", "resume"}:
-        path = Path(given[key].strip("'\""))
-        if key == "resume" and given[key] != "null" and not (path / "config.yaml").is_file():
-            sys.exit(
-                f"\nresume={path}: there is no {path / 'config.yaml'}. Give the directory of a run that was begun."
-            )
-        if "${" not in given[key] and (why := _unwritable(path)):
-            sys.exit(f"\n{key}={given[key]}: {why}. Name a directory that you may write to.")
+    _check_directories()
+    given = _given()
     if given.get("resume", "null") != "null":
         if "hydra.run.dir" in given:
             sys.exit("\nresume= and hydra.run.dir= contradict each other: a run goes on in its own directory.")
         _changes[:] = [a for a in sys.argv[1:] if "=" in a and not a.startswith(("resume=", "hydra.", "-"))]
         sys.argv[1:] = [a for a in sys.argv[1:] if a not in _changes]
-    main()
+    if "HYDRA_FULL_ERROR" in os.environ:
+        return main()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and leaves the wording to us
+    try:
+        main()
+    except CompactHydraException as error:
+        sys.exit(f"\n{in_plain_words(error)}")
+
+
+def _given() -> dict[str, str]:
+    return dict(argument.partition("=")[::2] for argument in sys.argv[1:])
+
+
+def _check_directories() -> None:
+    """Look at the run directory, about which Hydra would answer with a traceback."""
+    given = _given()
+    if given.get("hydra.run.dir") == "":
+        sys.exit("\nhydra.run.dir= is empty: name a directory.")
+    for key in given.keys() & {"hydra.run.dir", "hydra.sweep.dir", "resume"}:
+        path = Path(given[key].strip("'\""))
+        if key == "resume" and given[key] != "null" and not (path / "config.yaml").is_file():
+            run = path.parent.parent if path.suffix == ".ckpt" else None
+            here = f" For this checkpoint that is resume={run}." if run and (run / "config.yaml").is_file() else ""
+            sys.exit(f"\nresume={path}: there is no {path / 'config.yaml'}. Give the directory of a run.{here}")
+        if "${" not in given[key] and (why := _unwritable(path)):
+            sys.exit(f"\n{key}={given[key]}: {why}. Name a directory that you may write to.")
+    asks = any(a.startswith("-") and a not in ("-m", "--multirun") for a in sys.argv[1:])  # such as --help
+    if not asks and not given.keys() & {"hydra.run.dir", "hydra.sweep.dir", "resume"} and (why := _unwritable(RUNS)):
+        sys.exit(f"\nRuns go to {RUNS.absolute()}: {why}. Name another directory with hydra.run.dir=DIRECTORY.")
 
 
 def _unwritable(path: Path) -> str:
@@ -135,7 +167,12 @@ def _register_resolvers() -> None:
     OmegaConf.register_new_resolver(
         "run_dir",
         # Microseconds make it unique: runs that start together don't meet
-        lambda resume, method, data: resume or f"runs/{method}-{data}/{moment:%Y-%m-%d_%H-%M-%S-%f}",
+        lambda resume, method, data: resume or f"{RUNS}/{method}-{data}/{moment:%Y-%m-%d_%H-%M-%S-%f}",
+        replace=True,
+    )
+    OmegaConf.register_new_resolver(
+        "config_groups",
+        lambda: "\n".join(f"  {group}: {', '.join(choices)}" for group, choices in groups().items()),
         replace=True,
     )
 

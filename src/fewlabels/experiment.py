@@ -15,6 +15,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from fewlabels.callbacks.checkpoints import AtomicCheckpointIO
 from fewlabels.callbacks.progress import Progress
 from fewlabels.callbacks.speed import Speed
+from fewlabels.composition import DESCRIPTION
 from fewlabels.errors import UserError
 from fewlabels.loading import read_checkpoint
 from fewlabels.loggers import MetricsCSV, finish_loggers
@@ -24,7 +25,6 @@ from fewlabels.rundir import in_words, save_config, save_results
 from fewlabels.typecheck import check_types
 
 log = logging.getLogger(__name__)
-DESCRIPTION = ("called", "kind", "accepts", "epochs")
 
 
 class Experiment(NamedTuple):
@@ -48,7 +48,12 @@ def pretrain(config: dict[str, Any], directory: Path) -> None:
     quieten()
     experiment = build(config, directory)
     experiment.datamodule.setup("fit")  # what is wrong with the data shows before anything is written,
-    experiment.datamodule.train_dataloader()  # and so does a batch larger than the data
+    experiment.datamodule.train_dataloader()  # and so does a batch larger than the data,
+    if (size := experiment.datamodule.batch_size) < (least := experiment.method.least_batch):  # or too small
+        raise UserError(
+            f"data.batch_size={size}: method={config['method']['called']} compares the images of a batch with each "
+            f"other, so give at least {least} per device; 64 or more learn better."
+        )
     try:
         metrics = fit(config, experiment, directory)
     except BaseException:
@@ -64,21 +69,13 @@ def pretrain(config: dict[str, Any], directory: Path) -> None:
 def fit(config: dict[str, Any], experiment: Experiment, directory: Path) -> dict[str, float]:
     """Train, then look at the test part once; all metrics by name."""
     datamodule, method, trainer = experiment
-    last = directory / "checkpoints" / "last.ckpt"
-    if config["resume"] and not last.is_file() and last.parent.is_dir() and any(last.parent.iterdir()):
-        raise UserError(f"resume={directory}: {last} is gone, though others are there. Put it back, or start anew.")
-    resume = last if config["resume"] and last.is_file() else None
+    resume = last_checkpoint(directory) if config["resume"] else None
     if resume:
         checkpoint, _ = read_checkpoint(resume)
-        step = checkpoint["global_step"]
-        if checkpoint["epoch"] >= (trainer.max_epochs or 0) > 0:
-            raise UserError(
-                f"resume={directory}: the run has done {checkpoint['epoch'] + 1} epochs, and trainer.max_epochs="
-                f"{trainer.max_epochs} is less. Give a greater trainer.max_epochs."
-            )
+        check_resumable(checkpoint, experiment, directory)
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCSV):
-                logger.resume(step)
+                logger.resume(checkpoint["global_step"])
     if trainer.is_global_zero:
         save_config(config, directory)
         announce(config, experiment, resume)
@@ -89,6 +86,47 @@ def fit(config: dict[str, Any], experiment: Experiment, directory: Path) -> dict
         metrics |= numbers(trainer)
     speed = next(c for c in trainer.callbacks if isinstance(c, Speed))  # type: ignore[attr-defined]
     return metrics | {"epochs": trainer.current_epoch, "seconds": speed.seconds, "seed": config["seed"]}
+
+
+def last_checkpoint(directory: Path) -> Path | None:
+    """Where a run stopped; None if it had saved nothing yet.
+
+    Raises:
+        UserError: It had, but its last checkpoint is gone.
+    """
+    last = directory / "checkpoints" / "last.ckpt"
+    if last.is_file():
+        return last
+    if last.parent.is_dir() and any(last.parent.iterdir()):
+        raise UserError(f"resume={directory}: {last} is gone, though others are there. Put it back, or start anew.")
+    return None
+
+
+def check_resumable(checkpoint: dict[str, Any], experiment: Experiment, directory: Path) -> None:
+    """See that there is something left to do, and the same images to do it with.
+
+    Raises:
+        UserError: The run is finished, or `data.root` holds other images than it began with.
+    """
+    datamodule, _, trainer = experiment
+    done, wanted = epochs_done(checkpoint), trainer.max_epochs or -1
+    finished = done == wanted and (directory / "results.json").is_file()
+    if finished or done > wanted > 0:
+        raise UserError(
+            f"resume={directory}: the run has done {done} epochs, and trainer.max_epochs={wanted}: nothing is left to "
+            f"do. To train longer give a greater one, such as trainer.max_epochs={2 * done}."
+        )
+    before, now = checkpoint["fewlabels"].get("images"), getattr(datamodule, "fingerprint", None)
+    if before not in (None, now):
+        raise UserError(
+            f"resume={directory}: the images are not those that the run began with ({now}; then {before}), so it "
+            "cannot go on exactly. Give the data.root with the same files, or start anew."
+        )
+
+
+def epochs_done(checkpoint: dict[str, Any]) -> int:
+    """How many epochs a checkpoint has behind it; one that was left in the middle does not count."""
+    return int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
 
 
 def numbers(trainer: Trainer) -> dict[str, float]:
@@ -124,7 +162,7 @@ def make(node: dict[str, Any], **arguments: Any) -> Any:
         UserError: As the constructor raised it, without Hydra's wrapping.
     """
     check_types(node)
-    left_out = (*DESCRIPTION, "views", "siamese") if "kind" in node else DESCRIPTION
+    left_out = (*DESCRIPTION, "epochs", *(("views", "siamese") if "kind" in node else ()))
     try:
         kept = {key: value for key, value in node.items() if key not in left_out}
         return instantiate(kept, _partial_=True, _convert_="all")(**arguments)

@@ -51,7 +51,10 @@ def read_checkpoint(run_or_checkpoint: str | Path) -> tuple[dict[str, Any], Path
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"checkpoint={path} cannot be read ({type(error).__name__}: {error}).") from error
+        first = (str(error).strip() or type(error).__name__).splitlines()[0].partition(" (1) ")[0]
+        others = sorted(other.name for other in path.parent.glob("*.ckpt") if other != path)
+        beside = f" Beside it: {', '.join(others)}." if others else ""
+        raise UserError(f"{path} is no checkpoint, or is damaged: {first}{beside} Give a whole one.") from error
     if not isinstance(checkpoint, dict) or "fewlabels" not in checkpoint:
         raise UserError(f"checkpoint={path} was not written by this project: it says nothing of its backbone.")
     return checkpoint, path

@@ -1,6 +1,7 @@
 """Where metrics go: a CSV file that survives everything, and Weights & Biases beside it."""
 
 import csv
+import io
 import logging
 import os
 import sys
@@ -10,6 +11,8 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from fewlabels.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -56,17 +59,15 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the file."""
+        """Write the file, if there is anything to write: an earlier one is not emptied by a run that never began."""
+        if not self.rows:
+            return
         columns = ["step", *sorted({name for row in self.rows.values() for name in row} - {"step"})]
-        temporary = self.path.with_suffix(".csv.tmp")
-        try:
-            with temporary.open("w", newline="") as file:
-                writer = csv.DictWriter(file, columns)
-                writer.writeheader()
-                writer.writerows(self.rows[step] for step in sorted(self.rows))
-            temporary.replace(self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows[step] for step in sorted(self.rows))
+        write_whole(self.path, text.getvalue())
 
     def finalize(self, status: str) -> None:
         """Write what is left."""

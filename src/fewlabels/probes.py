@@ -20,12 +20,12 @@ def knn_accuracy(train: Embeddings, test: Embeddings, *, neighbours: int = 20) -
         neighbours: k, at most the number of training embeddings.
 
     Returns:
-        A share of 1; NaN where there is nothing labelled on either side.
+        A share of 1; NaN where nothing on either side is labelled, or all neighbours are of one class.
     """
     from sklearn.neighbors import KNeighborsClassifier
 
     known, asked = train.labels >= 0, test.labels >= 0
-    if not known.any() or not asked.any():
+    if not asked.any() or len(np.unique(train.labels[known])) < 2:
         return float("nan")
     probe = KNeighborsClassifier(min(neighbours, int(known.sum())), metric="cosine")
     probe.fit(train.vectors[known], train.labels[known])

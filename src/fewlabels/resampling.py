@@ -28,8 +28,9 @@ def separable(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """
     batch, channels, height, width = x.shape
     half = torch.bmm(x.reshape(batch, channels * height, width), columns.transpose(1, 2))
-    half = half.view(batch, channels, height, -1)
-    return torch.matmul(rows.unsqueeze(1), half)
+    half = half.view(batch * channels, height, -1)
+    # Repeated by hand: what matmul makes of a broadcast is three times slower
+    return torch.bmm(rows.repeat_interleave(channels, 0), half).view(batch, channels, len(rows[0]), -1)
 
 
 def crop_matrix(start: Tensor, length: Tensor, flip: Tensor, size: int) -> Tensor:
@@ -74,7 +75,9 @@ def background(x: Tensor) -> Tensor:
     return border.median(dim=-1).values[..., None, None]
 
 
-def rotated_crop(x: Tensor, boxes: Sequence[tuple[Tensor, Tensor]], flips: Sequence[Tensor], angle: Tensor) -> Tensor:
+def rotated_crop(
+    x: Tensor, boxes: Sequence[tuple[Tensor, Tensor]], flips: Sequence[Tensor], angle: Tensor, mode: str = "bilinear"
+) -> Tensor:
     """Rotate about the middle of a crop and resize it; what lies outside takes the image's background.
 
     Args:
@@ -82,6 +85,7 @@ def rotated_crop(x: Tensor, boxes: Sequence[tuple[Tensor, Tensor]], flips: Seque
         boxes: (start, length) in pixels of rows, then of columns; each [B].
         flips: −1 or 1 for columns (mirror left–right), then for rows; each [B].
         angle: [B] radians.
+        mode: Of the interpolation, "bilinear" or the slower, sharper "bicubic".
     """
     size = x.shape[-1]
     (y, height), (left, width) = boxes
@@ -92,7 +96,7 @@ def rotated_crop(x: Tensor, boxes: Sequence[tuple[Tensor, Tensor]], flips: Seque
     theta[:, 0, 2], theta[:, 1, 2] = (2 * left + width) / size - 1, (2 * y + height) / size - 1
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     behind = background(x)
-    return F.grid_sample(x - behind, grid, align_corners=False) + behind
+    return F.grid_sample(x - behind, grid, mode=mode, align_corners=False) + behind
 
 
 def recolour(x: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:

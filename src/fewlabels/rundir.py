@@ -10,29 +10,22 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from fewlabels.files import write_whole
+
 
 def save_config(config: dict[str, Any], directory: Path) -> None:
     """Write the resolved, complete configuration, headed by the command that made it."""
     directory.mkdir(parents=True, exist_ok=True)
     text = f"# {shlex.join(['python', *sys.argv])}\n{OmegaConf.to_yaml(OmegaConf.create(config))}"
-    _write(directory / "config.yaml", text)
+    write_whole(directory / "config.yaml", text)
 
 
 def save_results(metrics: Mapping[str, float], directory: Path) -> None:
     """Write results.json: one flat mapping of metric names to numbers."""
     numbers = {name: float(value) if not isinstance(value, int) else value for name, value in sorted(metrics.items())}
-    _write(
+    write_whole(
         directory / "results.json", json.dumps({k: v for k, v in numbers.items() if math.isfinite(v)}, indent=2) + "\n"
     )
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(text)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def in_words(results: Mapping[str, float], directory: Path, *, synthetic: bool) -> list[str]:
@@ -76,9 +69,8 @@ def in_words(results: Mapping[str, float], directory: Path, *, synthetic: bool) 
     if (directory / "figures").is_dir():
         lines.append(f"Figures: {directory / 'figures'}")
     lines.append(f"The network: fewlabels.load_backbone({str(directory)!r})")
-    lines.append(
-        f"To train longer: python {sys.argv[0]} resume={directory} trainer.max_epochs={2 * results['epochs']:.0f}"
-    )
+    longer = ["python", sys.argv[0], f"resume={directory}", f"trainer.max_epochs={2 * results['epochs']:.0f}"]
+    lines.append(f"To train longer: {shlex.join(longer)}")
     return lines
 
 

@@ -24,16 +24,14 @@ def check_types(node: Mapping[str, Any]) -> None:
         if isinstance(value, Mapping) and "_target_" in value:
             check_types(value)
         elif key in hints and not _fits(value, hints[key]):
-            wanted = hints[key].__name__ if isinstance(hints[key], type) else str(hints[key])
-            wanted = wanted.replace("collections.abc.", "").replace("NoneType", "null").replace("None", "null")
-            raise UserError(f"{_group(node)}.{key}={value!r} is of the wrong kind: give {wanted}.")
+            raise UserError(f"{_group(node)}.{key}={value!r} is of the wrong kind: give {_in_words(hints[key])}.")
 
 
 def _group(node: Mapping[str, Any]) -> str:
     """What the command line calls a node, as far as its target tells."""
-    names = {"data": "data", "methods": "method", "backbones": "backbone", "callbacks": "callbacks", "views": "views"}
+    names = {"data": "data", "methods": "method", "backbones": "backbone", "callbacks": "callbacks"}
     part = node["_target_"].split(".")[1]
-    return names.get(part, {"optim": "method.optimizer", "loggers": "logger"}.get(part, part))
+    return names.get(part, {"optim": "method.optimizer", "loggers": "logger", "views": "data.views"}.get(part, part))
 
 
 def _hints(target: str) -> dict[str, Any]:
@@ -46,6 +44,24 @@ def _hints(target: str) -> dict[str, Any]:
         if inspect.isfunction(function) and function.__module__.startswith("fewlabels."):
             hints |= typing.get_type_hints(function)
     return hints
+
+
+def _in_words(hint: Any) -> str:
+    """An annotation as a person would say it."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_in_words(part) for part in inner)
+    if origin is not None and inspect.isclass(origin) and issubclass(origin, Sequence):
+        kinds = {float: "numbers", int: "whole numbers", str: "names"}
+        return f"a list of {kinds.get(inner[0], 'values')}, [a,b]"
+    words: dict[Any, str] = {
+        float: "a number",
+        int: "a whole number",
+        str: "a text",
+        bool: "true or false",
+        types.NoneType: "null",
+    }
+    return words.get(hint, str(getattr(hint, "__name__", hint)))
 
 
 def _fits(value: Any, hint: Any) -> bool:

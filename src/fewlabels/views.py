@@ -58,7 +58,7 @@ class RandomViews(nn.Module):
         for name, (low, high) in {"scale": scale, "ratio": ratio, "sigma": sigma}.items():
             if not 0 < low <= high or (name == "scale" and high > 1):
                 raise UserError(
-                    f"views.{name}=[{low}, {high}]: give two positive numbers, the smaller first"
+                    f"data.views.{name}=[{low}, {high}]: give two positive numbers, the smaller first"
                     f"{', neither above 1' if name == 'scale' else ''}."
                 )
         chances = {
@@ -68,8 +68,8 @@ class RandomViews(nn.Module):
         }  # fmt: skip
         for name, value in chances.items():
             if not 0 <= value <= 1:
-                limit = {"hue": "0.5", "degrees": "180"}.get(name, "1")
-                raise UserError(f"views.{name} is out of range: give a number from 0 to {limit}.")
+                limit = {"hue": 0.5, "degrees": 180}.get(name, 1)
+                raise UserError(f"data.views.{name}={value * limit:g}: give a number from 0 to {limit}.")
         self.scale, self.ratio, self.sigma, self.degrees = tuple(scale), tuple(ratio), tuple(sigma), degrees
         self.flips = (horizontal_flip, vertical_flip)
         self.strengths = (brightness, contrast, saturation, hue)
@@ -139,7 +139,7 @@ def rotations(x: Tensor, count: int) -> Tensor:
     Args:
         x: [B, C, S, S].
         count: 4 (steps of 90°), 2 (180°) or 3 (120°, all three seen through a round window, since corners that
-            are empty after turning would give the answer away).
+            are empty after turning would give the answer away, and blurred a little first, since sharpness would too).
 
     Returns:
         [count * B, C, S, S]; the i-th block of B is turned i steps anticlockwise. With 3, uint8 becomes float
@@ -148,12 +148,14 @@ def rotations(x: Tensor, count: int) -> Tensor:
     if count != 3:
         return torch.cat([torch.rot90(x, step * 4 // count, (2, 3)) for step in range(count)])
     x = x.float() / 255 if x.dtype == torch.uint8 else x
-    turned = [x]
-    for step in (1, 2):
-        angle = torch.full((len(x),), step * 2 * math.pi / 3, device=x.device)
-        full = torch.full_like(angle, x.shape[-1])
-        ones = torch.ones_like(angle)
-        turned.append(rotated_crop(x, [(0 * full, full)] * 2, [ones, ones], angle))
+    behind, every = background(x), torch.ones(len(x), device=x.device)
     side = torch.linspace(-1, 1, x.shape[-1], device=x.device)
     outside = side.square() + side.square().unsqueeze(1) > 1
-    return torch.where(outside, background(x).repeat(3, 1, 1, 1), torch.cat(turned))
+    kernel = blur_matrix(every, every.bool(), x.shape[-1])  # interpolation costs sharpness, unless that has gone before
+    x = separable(torch.where(outside, behind, x), kernel, kernel)
+    full = every * x.shape[-1]
+    turned = [x]
+    for step in (1, 2):
+        angle = step * 2 * math.pi / 3 * every
+        turned.append(rotated_crop(x, [(0 * full, full)] * 2, [every, every], angle, "bicubic"))
+    return torch.where(outside, behind.repeat(3, 1, 1, 1), torch.cat(turned))

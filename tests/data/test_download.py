@@ -23,11 +23,13 @@ class Server(ThreadingHTTPServer):
         cuts: After how many bytes to hang up, one per request; then never.
         resumes: Whether ranges are answered.
         announces: Whether the length is told.
+        missing: Whether it answers 404.
         asked: The range that every request asked for.
     """
 
     content = b""
     resumes = announces = True
+    missing = False
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -45,6 +47,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         asked = self.headers["Range"]
         self.server.asked.append(asked)
+        if self.server.missing:
+            self.send_error(404)
+            return
         start = int(asked[6:-1]) if asked and self.server.resumes else 0
         if start >= len(self.server.content) > 0:
             self.send_error(416)
@@ -139,8 +144,9 @@ def test_a_server_silent_on_the_length_is_believed_if_the_archive_is_whole(serve
 
 def test_a_stale_piece_longer_than_the_archive_is_dropped(server, target):
     target.parent.mkdir(parents=True)
-    (target.parent / "set.tar.part").write_bytes(bytes(100_000))
+    (target.parent / ".set.set.tar.part").write_bytes(bytes(100_000))
     fetch_archive(server.url, target)
+    assert server.asked == ["bytes=100000-", None]
     assert len(list(target.glob("rose/*.png"))) == 20
 
 
@@ -155,9 +161,46 @@ def test_another_length_than_the_known_one_is_refused(server, target):
 def test_a_broken_archive_leaves_nothing(server, target, mode, damage):
     whole = archive({f"a/{number}.png": png(number) * 30 for number in range(20)}, mode)
     server.content = whole[: len(whole) // 2] if damage == "cut" else b"noise" * 1000
-    with pytest.raises(UserError, match="not a whole tar archive and was deleted"):
+    with pytest.raises(UserError, match="not a whole tar archive"):
         fetch_archive(server.url, target)
     assert around(target) == [".set.lock"]
+
+
+def hard_link_to_nothing():
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        link = tarfile.TarInfo("a")
+        link.type, link.linkname = tarfile.LNKTYPE, "nowhere"
+        tar.addfile(link)
+    return buffer.getvalue()
+
+
+STRANGE = {
+    "a zip archive": (b"PK\x03\x04" + bytes(100), "is a zip archive of 104 bytes"),
+    "a web page": (b"<!doctype html><title>Please log in</title>", "is a web page of 43 bytes"),
+    "nothing": (b"", "is a file of 0 bytes"),
+    "no member": (archive({}), "is empty"),
+    "a folder that is a file": (archive({"a": b"1", "a/0.png": b"2"}), "cannot|can be unpacked here"),
+    "a hard link to nothing": (hard_link_to_nothing(), "nowhere"),
+    "a name longer than names may be": (archive({"n" * 300: b"1"}), "File name too long"),
+}
+
+
+@pytest.mark.parametrize("case", STRANGE)
+def test_what_cannot_be_unpacked_is_named_in_one_line_and_leaves_nothing(server, target, case):
+    server.content, said = STRANGE[case]
+    with pytest.raises(UserError, match=said) as caught:
+        fetch_archive(server.url, target)
+    assert "\n" not in str(caught.value)
+    assert "data.url" in str(caught.value)
+    assert around(target) == [".set.lock"]
+
+
+def test_an_address_where_nothing_is_is_said_to_be_wrong(server, target):
+    server.missing = True
+    with pytest.raises(UserError, match=r"404.*Check data\.url") as caught:
+        fetch_archive(server.url, target)
+    assert "received" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["../outside.png", "a/../../outside.png", "/../outside.png"])

@@ -47,7 +47,7 @@ def test_pairs_join_anchors_to_their_partners_in_the_colours_of_the_legend():
 
 def test_figures_are_drawn_without_overlap_of_title_legend_and_caption():
     figure = pairs_figure(POINTS, np.arange(5), np.arange(5, 10), np.arange(10, 15))
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     axis = figure.axes[0]
     legend = axis.get_legend().get_window_extent()
     assert not legend.overlaps(axis.title.get_window_extent())

@@ -1,4 +1,4 @@
-"""Checkpoints are whole or not there."""
+"""Checkpoints are whole or not there, and the last one is the last."""
 
 import io
 import os
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 
@@ -27,3 +29,24 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+class LastCheckpoint(Checkpoint):
+    """Write `checkpoints/last.ckpt` every few epochs and after the last one, however good it is.
+
+    ModelCheckpoint's own `save_last` leaves out the epochs that are not among the best. As a `Checkpoint` this comes
+    after all other callbacks, so that their state in it is the epoch's.
+
+    Args:
+        every_n_epochs: What a killed run may lose.
+    """
+
+    def __init__(self, every_n_epochs: int = 1) -> None:
+        self.every_n_epochs = every_n_epochs
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save, if it is time."""
+        done = trainer.current_epoch + 1
+        stops = trainer.should_stop or done == trainer.max_epochs or trainer.global_step >= trainer.max_steps > 0
+        if not trainer.fast_dev_run and (stops or done % self.every_n_epochs == 0):  # type: ignore[attr-defined]
+            trainer.save_checkpoint(Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt")

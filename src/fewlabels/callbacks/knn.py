@@ -39,7 +39,7 @@ class OnlineKNN(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure, if it is time."""
-        last = trainer.current_epoch + 1 == trainer.max_epochs
+        last = trainer.current_epoch + 1 == trainer.max_epochs or trainer.global_step >= trainer.max_steps > 0
         if (
             trainer.sanity_checking
             or not trainer.is_global_zero

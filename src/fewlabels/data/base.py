@@ -1,5 +1,6 @@
 """What every image data module shares: find the images, open their store, split them, load batches."""
 
+import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -15,12 +16,12 @@ from fewlabels.data import splits
 from fewlabels.data.batches import EpochBatches, Rows, dealt, in_order, make_loader
 from fewlabels.data.decode import RESIZES
 from fewlabels.data.folder import folder_source
+from fewlabels.data.settings import MIN_SIZE, at_least, normalisation, one_of
 from fewlabels.data.store import Source, Store, open_store
 from fewlabels.distributed import rank, world_size
 from fewlabels.errors import UserError
 
 log = logging.getLogger(__name__)
-LUMINANCE = (0.299, 0.587, 0.114)
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -59,6 +60,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     name = "images"
     sources: tuple[str, ...] = ("auto", "folder")  # what `source` may be
+    official_test = False  # whether the set's own test images are the test
     layouts: tuple[str, ...] = ()  # where below the root the class folders may be instead
 
     def __init__(
@@ -83,18 +85,19 @@ class ImageDataModule(pl.LightningDataModule):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
-        _one_of("source", source, self.sources)
-        _one_of("resize", resize, RESIZES)
-        _one_of("channels", channels, (1, 3))
-        if size < 1 or batch_size < 1:
-            raise UserError(f"data.size={size} and data.batch_size={batch_size} must be at least 1.")
+        one_of("source", source, self.sources)
+        one_of("resize", resize, RESIZES)
+        one_of("channels", channels, (1, 3))
+        at_least("size", size, MIN_SIZE, "pixels")
+        at_least("batch_size", batch_size, 1, "images per device")
+        at_least("min_class_size", min_class_size, 1, "images")
         splits.check_label_fraction(label_fraction)
         self.root, self.source, self.download, self.cache_dir = root, source, download, cache_dir
         self.size, self.channels, self.resize = size, channels, resize
         self.batch_size, self.seed = batch_size, seed
         self.val_fraction, self.test_fraction, self.label_fraction = val_fraction, test_fraction, label_fraction
         self.seen, self.unseen, self.min_class_size = seen, unseen, min_class_size
-        self.mean, self.std = _per_channel("mean", mean, channels), _per_channel("std", std, channels)
+        self.mean, self.std = normalisation(mean, std, channels)
         self.notices: list[str] = []
         self._store: Store | None = None
 
@@ -130,8 +133,9 @@ class ImageDataModule(pl.LightningDataModule):
         raise UserError(f"data.download: there is no public source for data={self.name}. Give data.root=FOLDER.")
 
     def assign(self, paths: Sequence[str]) -> np.ndarray:
-        """Name the split of each path, str [N]; sets with an official test split answer this otherwise."""
-        return splits.assign(paths, self.val_fraction, self.test_fraction)
+        """Name the split of each path, str [N]."""
+        assign = splits.assign_official if self.official_test else splits.assign
+        return assign(paths, self.val_fraction, self.test_fraction)
 
     def prepare_data(self) -> None:
         """Fetch what is missing and build the store (one process per machine)."""
@@ -196,6 +200,12 @@ class ImageDataModule(pl.LightningDataModule):
         self._rows = {split: np.flatnonzero(usable & (assigned == split)) for split in ("train", "val", "test")}
         self._rows["unseen"] = np.flatnonzero(unseen)
 
+    @property
+    def fingerprint(self) -> str:
+        """Differs when the images do: their number, and a hash of their paths."""
+        names = hashlib.sha256("\n".join(self.paths).encode(errors="surrogateescape")).hexdigest()
+        return f"{len(self.paths)} images, {names[:12]}"
+
     def indices(self, split: str) -> np.ndarray:
         """Rows of "train", "val" or "test" (seen classes and unlabelled images) or "unseen", int64 [n], sorted."""
         return self._rows[split]
@@ -232,19 +242,3 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _dataset(self) -> Rows:
         return Rows(self._open().images, self.labels)
-
-
-def _one_of(key: str, value: object, accepted: Sequence[object]) -> None:
-    if value not in accepted:
-        raise UserError(f"data.{key}={value} must be one of {', '.join(map(str, accepted))}.")
-
-
-def _per_channel(key: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
-    """Fit normalisation constants to the number of channels."""
-    if len(values) == 3 and channels == 1:
-        return (sum(weight * value for weight, value in zip(LUMINANCE, values, strict=True)),)
-    if len(values) not in (1, channels):
-        raise UserError(
-            f"data.{key}={list(values)} has {len(values)} values for data.channels={channels}; give 1 or {channels}."
-        )
-    return tuple(float(value) for value in values) * (channels // len(values))

@@ -1,13 +1,12 @@
 """CIFAR-10: 60,000 colour images of 32 pixels, ten classes, from torchvision."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from fewlabels.data.arrays import array_source, torchvision_set
 from fewlabels.data.base import ImageDataModule
-from fewlabels.data.splits import assign_official
 from fewlabels.data.store import Source
 
 
@@ -16,15 +15,12 @@ class Cifar10(ImageDataModule):
 
     name = "cifar10"
     sources = ("auto", "folder", "download")
+    official_test = True
 
     def find(self) -> Source:
         """Take torchvision's copy, fetched only if that was asked for and there is no store yet."""
         size, channels = self.size, self.channels
         return array_source(self.name, self._load, resize=self.resize, size=size, channels=channels, stamp="official")
-
-    def assign(self, paths: Sequence[str]) -> np.ndarray:
-        """Keep the official test split."""
-        return assign_official(paths, self.val_fraction, self.test_fraction)
 
     def _load(self) -> tuple[list[str], Iterable[np.ndarray]]:
         from torchvision.datasets import CIFAR10

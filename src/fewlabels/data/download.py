@@ -9,6 +9,7 @@ import urllib.request
 import zlib
 from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from fewlabels.data.progress import progress
@@ -19,7 +20,7 @@ log = logging.getLogger(__name__)
 _ATTEMPTS = 5
 _BLOCK = 1 << 20  # bytes read at a time
 _SILENCE = 60  # seconds without a byte that count as a cut connection
-_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR)
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
 
 def fetch_archive(url: str, folder: Path, archive_bytes: int | None = None) -> None:
@@ -51,7 +52,7 @@ def fetch_archive(url: str, folder: Path, archive_bytes: int | None = None) -> N
             _unpack(archive, folder)
             archive.unlink()
     except OSError as error:
-        if error.errno not in _UNWRITABLE:
+        if error.errno not in (*_UNWRITABLE, errno.ENOTDIR):
             raise
         raise UserError(
             f"{folder.parent} cannot take the download for data.root={folder} ({error.strerror}). Make room, or give "
@@ -70,8 +71,16 @@ def _download(url: str, archive: Path, archive_bytes: int | None) -> None:
         except (OSError, HTTPException) as error:
             if getattr(error, "errno", None) in _UNWRITABLE:
                 raise
-            reason = str(error)
-            if getattr(error, "code", None) == 416:  # what is here is no beginning of what is there: start anew
+            reason, code = str(error), 0
+            if isinstance(error, HTTPError):
+                code = error.code
+                error.close()
+            if 400 <= code < 500 and code != 416:
+                raise UserError(
+                    f"{url}: the server answers {reason}. Check data.url, or fetch the archive yourself, unpack it and "
+                    "give data.root=FOLDER."
+                ) from error
+            if code == 416:  # what is here is no beginning of what is there: start anew
                 part.unlink()
                 continue
         if _length(part) == expected:
@@ -136,11 +145,20 @@ def _unpack(archive: Path, folder: Path) -> None:
     except (tarfile.TarError, EOFError, KeyError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno in _UNWRITABLE:
             raise
-        length = _length(archive)
+        kind, first = _kind(archive), str(error).partition("\n")[0].rstrip(":")
         archive.unlink()
         raise UserError(
-            f"{archive} ({length:,} bytes) is not a whole tar archive and was deleted, nothing was unpacked: {error}. "
-            "Run the same command again to download it anew, or check data.url."
+            f"{archive} is {kind}, not a whole tar archive that can be unpacked here, and was deleted ({first}). Check "
+            "data.url; if it is right, run the same command again to download it anew."
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _kind(file: Path) -> str:
+    """What a file looks to be by its first bytes, and its length."""
+    with file.open("rb") as handle:
+        start = handle.read(512).lstrip()
+    known = {b"PK": "a zip archive", b"<": "a web page", b"Rar": "a rar archive", b"7z": "a 7z archive"}
+    name = next((name for magic, name in known.items() if start.startswith(magic)), "a file")
+    return f"{name} of {_length(file):,} bytes"

@@ -139,6 +139,8 @@ def choose_classes(
     named = [*(seen or ()), *(unseen if isinstance(unseen, Sequence) else ())]
     for key, names in (("data.seen", seen), ("data.unseen", unseen)):
         _known(key, names if isinstance(names, Sequence) else (), sizes)
+    if seen is not None and not seen:
+        raise UserError("data.seen=[] names no class to pretrain on; null means all but the unseen.")
     if twice := sorted({name for name in named if named.count(name) > 1}):
         raise UserError(f"data.seen and data.unseen both name {', '.join(twice)}; a class can be in one of them, once.")
     large = [name for name in sorted(sizes) if sizes[name] >= min_class_size]

@@ -23,6 +23,7 @@ import numpy as np
 from fewlabels.data.decode import Target
 from fewlabels.data.progress import Advance, progress
 from fewlabels.errors import UserError
+from fewlabels.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -162,20 +163,11 @@ def _build(source: Source, file: Path) -> None:
         kept = _compact(target, [row for row in range(len(paths)) if row not in reasons])
         corrupt = {paths[row]: reason for row, reason in sorted(reasons.items())}
         facts = {"where": source.where, "paths": [paths[row] for row in kept], "corrupt": corrupt}
-        _replace_text(file.with_suffix(".json"), json.dumps(facts))
+        write_whole(file.with_suffix(".json"), json.dumps(facts))
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
     log.info("Prepared %d images in %.1f s: %s", len(kept), time.monotonic() - start, file)
-
-
-def _replace_text(file: Path, text: str) -> None:
-    part = file.with_suffix(f".json.{os.getpid()}.tmp")
-    try:
-        part.write_text(text)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _allocate(file: Path, count: int, shape: tuple[int, int, int]) -> Target:

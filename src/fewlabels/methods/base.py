@@ -26,6 +26,9 @@ class Method(LightningModule):
         seed: Of all random draws; they follow from (seed, epoch, step, rank), so that a resumed run repeats them.
     """
 
+    least_batch = 1
+    """Images per device and step that the loss needs."""
+
     def __init__(self, *, backbone: Backbone, optimizer: Recipe, seed: int) -> None:
         super().__init__()
         self.backbone = backbone.to(memory_format=torch.channels_last)
@@ -124,5 +127,6 @@ class Method(LightningModule):
             "method": type(self).__name__,
             "seed": self.seed,
             "config": self.config,
+            "images": getattr(self.trainer.datamodule, "fingerprint", None),  # type: ignore[attr-defined]
         }
         checkpoint["fewlabels"] = checkpoint.get("fewlabels", {}) | described

@@ -30,6 +30,7 @@ class Siamese(Method):
     def __init__(self, *, views: RandomViews | None, k: int = 6, cutoff: int = 5, **shared: Any) -> None:
         super().__init__(**shared)
         self.views, self.k, self.cutoff = views, k, cutoff
+        self.least_batch = 2 if views else 1  # the negative is another image of the batch
         self.head = nn.Linear(self.backbone.dim, 1)
         nn.init.constant_(self.head.weight, -1 / self.backbone.dim)  # from the start, closer means likelier
         nn.init.ones_(self.head.bias)
@@ -65,7 +66,7 @@ class Siamese(Method):
         else:
             views = [self.views(batch.x, generator) for _ in range(2)]  # type: ignore[misc]
             z, positive = self.embed(torch.cat(views)).float().chunk(2)
-            negative = positive.roll(1, dims=0)[len(positive) == 1 :]  # a batch of one has nobody else in it
+            negative = positive.roll(1, dims=0)[len(positive) == 1 :]  # a last, held-out batch may be of one
         distances = torch.cat([(z - positive).abs(), (z[: len(negative)] - negative).abs()])
         with torch.autocast(distances.device.type, enabled=False):  # near points differ by less than bfloat16 can tell
             logits = self.head(distances).squeeze(1)

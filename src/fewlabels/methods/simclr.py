@@ -35,6 +35,8 @@ class SimCLR(Method):
         UserError: A temperature or chunk size that is not positive.
     """
 
+    least_batch = 2  # another image to tell it from
+
     def __init__(
         self,
         *,
