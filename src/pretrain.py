@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from fewlabels.config import application
+from fewlabels.application import application
 
 
 @application("pretrain")

@@ -9,7 +9,9 @@ from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import Trainer
 from omegaconf import OmegaConf
 
-from fewlabels.config import CONF, ConfigError, _register_resolvers, check
+from fewlabels.application import register_resolvers
+from fewlabels.composition import CONF
+from fewlabels.config import ConfigError, check
 
 METHODS, DATA, BACKBONES, TRAINERS, LOGGERS = (
     sorted(p.stem for p in (CONF / group).glob("[!_]*.yaml"))
@@ -19,7 +21,7 @@ METHODS, DATA, BACKBONES, TRAINERS, LOGGERS = (
 
 @pytest.fixture(scope="module", autouse=True)
 def _conf():
-    _register_resolvers()
+    register_resolvers()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         yield
 

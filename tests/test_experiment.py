@@ -15,7 +15,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
-from fewlabels.config import CONF, _register_resolvers
+from fewlabels.application import register_resolvers
+from fewlabels.composition import CONF
 from fewlabels.data.cifar10 import Cifar10
 from fewlabels.data.stl10 import Stl10
 from fewlabels.errors import UserError
@@ -46,7 +47,7 @@ def folder(tmp_path):
 def run(tmp_path, monkeypatch):
     """Compose and pretrain in this process, with the given overrides."""
     monkeypatch.setenv("FEWLABELS_CACHE", str(tmp_path / "cache"))
-    _register_resolvers()
+    register_resolvers()
 
     def call(*overrides):
         with initialize_config_dir(str(CONF), version_base="1.3"):

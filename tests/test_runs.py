@@ -47,6 +47,7 @@ def pretrain(tmp_path, environment):
     run.start = lambda *overrides: subprocess.Popen(
         [sys.executable, str(ROOT / "src" / "pretrain.py"), *overrides],
         cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1,
+        start_new_session=True,
     )  # fmt: skip
     return run
 
@@ -125,14 +126,19 @@ def test_killed_and_resumed_equals_uninterrupted(pretrain, tmp_path, devices):
     pd.testing.assert_frame_equal(*(frame.drop(columns="train/images_per_second") for frame in (whole, broken)))
 
 
-def test_sigterm_saves_in_mid_epoch_and_the_rest_is_the_same(pretrain, tmp_path):
-    options = (*POINTS, "trainer.max_epochs=3", "data.passes=60")
+@pytest.mark.parametrize(("name", "devices"), [("SIGTERM", 1), ("SIGINT", 2)])
+def test_a_signal_saves_in_mid_epoch_and_the_rest_is_the_same(pretrain, tmp_path, name, devices):
+    options = (*POINTS, "trainer.max_epochs=3", "data.passes=60", f"trainer.devices={devices}")
     pretrain(*options, "hydra.run.dir=whole")
     process = pretrain.start(*options, "hydra.run.dir=broken")
     wait_for(process, "epoch 1/3")
-    process.send_signal(signal.SIGTERM)
+    number = signal.Signals[name]
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does
+    else:
+        process.send_signal(number)
     said = process.communicate()[0]
-    assert process.returncode == 143, said
+    assert process.returncode == 128 + number, said
     assert "resume=" in said
     step = torch.load(tmp_path / "broken" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
     assert step % 120, "the signal was to come in the middle of an epoch"

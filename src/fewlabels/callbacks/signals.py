@@ -2,22 +2,26 @@
 
 import logging
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 log = logging.getLogger(__name__)
+PATIENCE = 1.0
+"""Seconds."""
 
 
 class SaveOnSignal(Callback):
     """On SIGTERM or Ctrl-C, finish the step, write `checkpoints/last.ckpt`, and exit with 128 + the signal's number.
 
-    A signal to any rank stops all of them at the same step.
+    A signal to any rank stops all of them at the same step. A second one, `PATIENCE` seconds later or more, ends the
+    run at once.
     """
 
     def __init__(self) -> None:
-        self.received = 0
+        self.received, self.when = 0, 0.0
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -26,9 +30,11 @@ class SaveOnSignal(Callback):
             self._before[number] = signal.signal(number, self._receive)
 
     def _receive(self, number: int, _: Any) -> None:
-        if self.received:
-            raise KeyboardInterrupt  # asked twice: at once, then
-        self.received = number
+        # A terminal sends Ctrl-C to every process, and the launcher hands it on to its workers: that is one signal
+        if self.received and time.monotonic() - self.when > PATIENCE:
+            raise KeyboardInterrupt
+        if not self.received:
+            self.received, self.when = number, time.monotonic()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Stop here, if any rank was told to."""

@@ -1,0 +1,167 @@
+"""What the scripts are made of: a command line in, a checked configuration to one function, its run directory out.
+
+To Hydra it adds: errors that a user can put right come as one screen without a traceback, a failed job's traceback is
+in that job's own log, `resume=` brings a run's own configuration back, and the checks that span config groups run
+before anything heavy is imported.
+"""
+
+import contextlib
+import errno
+import functools
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fewlabels.composition import CONF, groups, in_plain_words
+from fewlabels.config import ConfigError, changes, check, is_first, resumed, run_dir
+from fewlabels.errors import UserError
+
+RUNS = Path("runs")
+FULL_DISK = "What had been saved is whole: make room, and go on with resume=RUN_DIR."
+log = logging.getLogger(__name__)
+_file_log = logging.getLogger("fewlabels.failures")
+
+
+def application(config_name: str) -> Callable[[Callable[[DictConfig], Path]], Callable[[], None]]:
+    """Make a script of a function: compose `conf/<config_name>.yaml` with the command line, check, call, report.
+
+    The function gets the checked configuration and returns the run directory, which is printed as the last line.
+    """
+    register_resolvers()
+
+    def decorate(task: Callable[[DictConfig], Path]) -> Callable[[], None]:
+        @functools.wraps(task)
+        def job(cfg: DictConfig) -> None:
+            try:
+                cfg = resumed(cfg) if cfg.get("resume") else cfg
+                check(cfg)
+                directory = task(cfg)
+                if is_first():
+                    print(directory)  # noqa: T201 - the contract's last line
+            except Exception as error:
+                _refuse(error)
+                raise
+
+        main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)
+        return functools.partial(_guarded, main)
+
+    return decorate
+
+
+def _refuse(error: Exception) -> None:
+    """Say what was wrong, here and in the job's log, and end this job; return if it is a defect of ours.
+
+    A single run that never began leaves no directory behind. In a sweep the other jobs go on.
+    """
+    if isinstance(error, UserError | OmegaConfBaseException):
+        said = str(error).lstrip()
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        said = f"{error.filename or run_dir()}: the disk, or your quota, is full ({error.strerror}). {FULL_DISK}"
+    else:
+        _file_log.error("The job failed", exc_info=error)
+        log.error("The job failed; its traceback is in %s", Path(run_dir()) / "run.log")
+        return
+    _file_log.error("%s", said, exc_info=error if not isinstance(error, UserError) else None)
+    if HydraConfig.get().mode == RunMode.RUN:
+        directory = Path(run_dir())
+        if {path.name for path in directory.iterdir()} == {"run.log"}:
+            (directory / "run.log").unlink()
+            _remove_empty(directory)
+        sys.exit(f"\n{said}")
+    log.error("\n%s", said)
+    raise ConfigError(f"This job failed: {run_dir()}") from None
+
+
+def _remove_empty(directory: Path) -> None:
+    """Remove an empty run directory, and those above it that it left empty, as far as they are ours."""
+    above = [folder for folder in directory.parents if folder.is_relative_to(RUNS.absolute())]
+    with contextlib.suppress(OSError):  # not empty
+        for folder in [directory, *above]:
+            folder.rmdir()
+
+
+def _guarded(main: Callable[[], None]) -> None:
+    """Run, with Hydra's refusals in plain words; keep a resumed run's changes from Hydra.
+
+    It would look for the changed keys in its default configuration, where a run of other groups has none.
+    """
+    _check_directories()
+    given = _given()
+    if given.get("resume", "null") != "null":
+        if "hydra.run.dir" in given:
+            sys.exit("\nresume= and hydra.run.dir= contradict each other: a run goes on in its own directory.")
+        changes[:] = [a for a in sys.argv[1:] if "=" in a and not a.startswith(("resume=", "hydra.", "-"))]
+        sys.argv[1:] = [a for a in sys.argv[1:] if a not in changes]
+    if "HYDRA_FULL_ERROR" in os.environ:
+        return main()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and leaves the wording to us
+    try:
+        main()
+    except CompactHydraException as error:
+        sys.exit(f"\n{in_plain_words(error)}")
+
+
+def _given() -> dict[str, str]:
+    return dict(argument.partition("=")[::2] for argument in sys.argv[1:])
+
+
+def _check_directories() -> None:
+    """Look at the run directory, about which Hydra would answer with a traceback."""
+    given = _given()
+    if given.get("hydra.run.dir") == "":
+        sys.exit("\nhydra.run.dir= is empty: name a directory.")
+    for key in given.keys() & {"hydra.run.dir", "hydra.sweep.dir", "resume"}:
+        path = Path(given[key].strip("'\""))
+        if key == "resume" and given[key] != "null" and not (path / "config.yaml").is_file():
+            run = path.parent.parent if path.suffix == ".ckpt" else None
+            here = f" For this checkpoint that is resume={run}." if run and (run / "config.yaml").is_file() else ""
+            sys.exit(f"\nresume={path}: there is no {path / 'config.yaml'}. Give the directory of a run.{here}")
+        if "${" not in given[key] and (why := _unwritable(path)):
+            sys.exit(f"\n{key}={given[key]}: {why}. Name a directory that you may write to.")
+    asks = any(a.startswith("-") and a not in ("-m", "--multirun") for a in sys.argv[1:])  # such as --help
+    if not asks and not given.keys() & {"hydra.run.dir", "hydra.sweep.dir", "resume"} and (why := _unwritable(RUNS)):
+        sys.exit(f"\nRuns go to {RUNS.absolute()}: {why}. Name another directory with hydra.run.dir=DIRECTORY.")
+
+
+def _unwritable(path: Path) -> str:
+    """Why a directory cannot be made there, tried and undone; nothing if it can."""
+    made: list[Path] = []
+    try:
+        for folder in [*reversed(path.absolute().parents), path.absolute()]:
+            if not folder.exists():
+                folder.mkdir()
+                made.append(folder)
+        with tempfile.TemporaryFile(dir=path):
+            return ""
+    except OSError as error:
+        return f"it cannot be written to ({error.strerror})"
+    finally:
+        for folder in reversed(made):
+            folder.rmdir()
+
+
+def register_resolvers() -> None:
+    """Give Hydra the names that conf/run.yaml uses."""
+    moment = datetime.now().astimezone()
+    OmegaConf.register_new_resolver(
+        "run_dir",
+        # Microseconds make it unique: runs that start together don't meet
+        lambda resume, method, data: resume or f"{RUNS}/{method}-{data}/{moment:%Y-%m-%d_%H-%M-%S-%f}",
+        replace=True,
+    )
+    OmegaConf.register_new_resolver(
+        "config_groups",
+        lambda: "\n".join(f"  {group}: {', '.join(choices)}" for group, choices in groups().items()),
+        replace=True,
+    )
