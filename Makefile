@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help setup pretrain test check bench sweep clean
+.PHONY: help setup pretrain evaluate test check bench sweep clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -24,8 +24,11 @@ pretrain: $(VENV)/.ready ## Pretrain; without ARGS a Siamese network on spirals,
 sweep: $(VENV)/.ready ## Sweep SimCLR's temperature and batch size on plankton
 	@$(BIN)/python src/pretrain.py -m method=simclr data=plankton method.temperature=0.05,0.1,0.5 data.batch_size=64,128,256 $(ARGS)
 
+evaluate: $(VENV)/.ready ## Look at what a run has learned, RUN=RUN_DIR; without it the latest
+	@$(BIN)/python src/evaluate.py run=$(or $(RUN),$(shell ls -td runs/*/*/checkpoints 2>/dev/null | head -1 | xargs -r dirname)) $(ARGS)
+
 test: $(VENV)/.ready ## Run the tests
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile $(ARGS)
 
 check: $(VENV)/.ready ## Lint, check types and the floors, compose every configuration
 	$(BIN)/ruff check .

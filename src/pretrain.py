@@ -5,9 +5,10 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from fewlabels.application import application
+from fewlabels.config import PRETRAIN
 
 
-@application("pretrain")
+@application(PRETRAIN)
 def main(cfg: DictConfig) -> Path:
     """Run one job, on as many processes as the trainer asks for."""
     from fewlabels.launch import launch

@@ -13,6 +13,8 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
+import offline
+
 ROOT = Path(__file__).parents[1]
 TINY = (
     "method=simclr", "data=flowers", "data.source=synthetic", "data.size=32", "data.batch_size=16",
@@ -100,6 +102,17 @@ def test_the_last_checkpoint_is_of_the_last_epoch_however_bad(pretrain, tmp_path
         for name in ("best", "last")
     }
     assert saved == {"best": 0, "last": 2}
+
+
+def test_a_sweeps_offline_runs_are_finished_and_in_one_group(pretrain, tmp_path):
+    pretrain("-m", *POINTS, "logger=wandb", "seed=0,1,2", "trainer.max_epochs=1", "hydra.sweep.dir=runs/sweeps/mine")
+    held = [offline.summary(tmp_path / "runs" / "sweeps" / "mine" / str(job)) for job in range(3)]
+    assert [each["codes"] for each in held] == [[0]] * 3
+    assert [each["config"]["seed"] for each in held] == [0, 1, 2]
+    known = [each["runs"][0] for each in held]
+    assert {run.run_group for run in known} == {"mine"}
+    assert len({run.run_id for run in known}) == 3
+    assert [run.display_name for run in known] == ["seed=0", "seed=1", "seed=2"]
 
 
 def test_a_run_is_never_overwritten(pretrain, tmp_path):
@@ -221,4 +234,4 @@ def test_a_sweep_on_two_processes_gives_every_job_its_own_values_and_a_failure_s
             config = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["fewlabels"]["config"]
             assert (config["method"]["temperature"], config["data"]["batch_size"]) == (temperature, batch_size)
     assert given == {(0.5, 8), (0.5, 16), (0.1, 8), (0.1, 16)}
-    assert "Rank 1 failed" in done.stderr
+    assert "Rank 1 failed" in done.stdout

@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fewlabels.composition import CONF, groups, in_plain_words
-from fewlabels.config import ConfigError, changes, check, is_first, resumed, run_dir
+from fewlabels.config import Command, ConfigError, changes, is_first, run_dir
 from fewlabels.errors import UserError
 
 RUNS = Path("runs")
@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 _file_log = logging.getLogger("fewlabels.failures")
 
 
-def application(config_name: str) -> Callable[[Callable[[DictConfig], Path]], Callable[[], None]]:
-    """Make a script of a function: compose `conf/<config_name>.yaml` with the command line, check, call, report.
+def application(command: Command) -> Callable[[Callable[[DictConfig], Path]], Callable[[], None]]:
+    """Make a script of a function: compose the command's configuration with the command line, check, call, report.
 
     The function gets the checked configuration and returns the run directory, which is printed as the last line.
     """
@@ -44,17 +44,15 @@ def application(config_name: str) -> Callable[[Callable[[DictConfig], Path]], Ca
         @functools.wraps(task)
         def job(cfg: DictConfig) -> None:
             try:
-                cfg = resumed(cfg) if cfg.get("resume") else cfg
-                check(cfg)
-                directory = task(cfg)
+                directory = task(command.prepare(cfg))
                 if is_first():
                     print(directory)  # noqa: T201 - the contract's last line
             except Exception as error:
                 _refuse(error)
                 raise
 
-        main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)
-        return functools.partial(_guarded, main)
+        main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=command.config)(job)
+        return functools.partial(_guarded, main, command)
 
     return decorate
 
@@ -91,18 +89,18 @@ def _remove_empty(directory: Path) -> None:
             folder.rmdir()
 
 
-def _guarded(main: Callable[[], None]) -> None:
-    """Run, with Hydra's refusals in plain words; keep a resumed run's changes from Hydra.
+def _guarded(main: Callable[[], None], command: Command) -> None:
+    """Run, with Hydra's refusals in plain words; keep from Hydra what changes an earlier run's configuration.
 
     It would look for the changed keys in its default configuration, where a run of other groups has none.
     """
     _check_directories()
     given = _given()
-    if given.get("resume", "null") != "null":
-        if "hydra.run.dir" in given:
-            sys.exit("\nresume= and hydra.run.dir= contradict each other: a run goes on in its own directory.")
-        changes[:] = [a for a in sys.argv[1:] if "=" in a and not a.startswith(("resume=", "hydra.", "-"))]
-        sys.argv[1:] = [a for a in sys.argv[1:] if a not in changes]
+    if given.get("resume", "null") != "null" and "hydra.run.dir" in given:
+        sys.exit("\nresume= and hydra.run.dir= contradict each other: a run goes on in its own directory.")
+    sys.argv[1:] = [_listed(a) if a.startswith("run=") else a for a in sys.argv[1:]]
+    changes[:] = command.changes(sys.argv[1:])
+    sys.argv[1:] = [a for a in sys.argv[1:] if a not in changes]
     if "HYDRA_FULL_ERROR" in os.environ:
         return main()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and leaves the wording to us
@@ -110,6 +108,12 @@ def _guarded(main: Callable[[], None]) -> None:
         main()
     except CompactHydraException as error:
         sys.exit(f"\n{in_plain_words(error)}")
+
+
+def _listed(argument: str) -> str:
+    """`run=A,B` as Hydra writes a list; without -m it would take the comma for a sweep."""
+    key, _, value = argument.partition("=")
+    return f"{key}=[{value}]" if "," in value and value[0] not in "['\"" else argument
 
 
 def _given() -> dict[str, str]:
@@ -121,17 +125,26 @@ def _check_directories() -> None:
     given = _given()
     if given.get("hydra.run.dir") == "":
         sys.exit("\nhydra.run.dir= is empty: name a directory.")
-    for key in given.keys() & {"hydra.run.dir", "hydra.sweep.dir", "resume"}:
-        path = Path(given[key].strip("'\""))
-        if key == "resume" and given[key] != "null" and not (path / "config.yaml").is_file():
-            run = path.parent.parent if path.suffix == ".ckpt" else None
-            here = f" For this checkpoint that is resume={run}." if run and (run / "config.yaml").is_file() else ""
-            sys.exit(f"\nresume={path}: there is no {path / 'config.yaml'}. Give the directory of a run.{here}")
-        if "${" not in given[key] and (why := _unwritable(path)):
-            sys.exit(f"\n{key}={given[key]}: {why}. Name a directory that you may write to.")
+    for key in given.keys() & {"hydra.run.dir", "hydra.sweep.dir", "resume", "run"}:
+        for name in given[key].strip("'\"[]").split(",") if key == "run" else [given[key].strip("'\"")]:
+            _check_directory(key, name)
     asks = any(a.startswith("-") and a not in ("-m", "--multirun") for a in sys.argv[1:])  # such as --help
-    if not asks and not given.keys() & {"hydra.run.dir", "hydra.sweep.dir", "resume"} and (why := _unwritable(RUNS)):
+    if (
+        not asks
+        and not given.keys() & {"hydra.run.dir", "hydra.sweep.dir", "resume", "run"}
+        and (why := _unwritable(RUNS))
+    ):
         sys.exit(f"\nRuns go to {RUNS.absolute()}: {why}. Name another directory with hydra.run.dir=DIRECTORY.")
+
+
+def _check_directory(key: str, name: str) -> None:
+    path = Path(name)
+    if key in ("resume", "run") and name != "null" and not (path / "config.yaml").is_file():
+        run = path.parent.parent if path.suffix == ".ckpt" else None
+        here = f" For this checkpoint that is {key}={run}." if run and (run / "config.yaml").is_file() else ""
+        sys.exit(f"\n{key}={path}: there is no {path / 'config.yaml'}. Give the directory of a run.{here}")
+    if "${" not in name and (why := _unwritable(path)):
+        sys.exit(f"\n{key}={name}: {why}. Name a directory that you may write to.")
 
 
 def _unwritable(path: Path) -> str:
@@ -161,7 +174,33 @@ def register_resolvers() -> None:
         replace=True,
     )
     OmegaConf.register_new_resolver(
+        "evaluation_dir",  # a run's own directory, unless other data are looked at
+        lambda run: (
+            f"{RUNS}/evaluate/{moment:%Y-%m-%d_%H-%M-%S-%f}"
+            if any(c.startswith("data=") for c in changes) or not isinstance(run, str)
+            else run
+        ),
+        replace=True,
+    )
+    OmegaConf.register_new_resolver("swept", _swept, replace=True)
+    OmegaConf.register_new_resolver(
+        "sweep", lambda: Path(HydraConfig.get().sweep.dir).name if _sweeping() else None, replace=True
+    )
+    OmegaConf.register_new_resolver(
         "config_groups",
         lambda: "\n".join(f"  {group}: {', '.join(choices)}" for group, choices in groups().items()),
         replace=True,
     )
+
+
+def _sweeping() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def _swept() -> str | None:
+    """What sets a sweep's job apart, such as "temperature=0.1 batch_size=64"; None outside of a sweep."""
+    if not _sweeping():
+        return None
+    several = {a.partition("=")[0] for a in sys.argv[1:] if "," in a or "range(" in a or "choice(" in a}
+    mine = [a.rpartition("=") for a in HydraConfig.get().overrides.task]
+    return " ".join(f"{key.rpartition('.')[2]}={value}" for key, _, value in mine if key in several) or None

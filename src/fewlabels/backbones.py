@@ -219,3 +219,26 @@ def _adapt_channels(body: nn.Module, channels: int, *, keep_weights: bool) -> No
                 new.bias.copy_(conv.bias)
     parent, _, leaf = path.rpartition(".")
     setattr(body.get_submodule(parent), leaf, new)
+
+
+def blocks(backbone: Backbone, limit: int = 8) -> dict[str, nn.Module]:
+    """The stages of a backbone by name, from the input to the output; at most `limit` of them, evenly chosen.
+
+    Raises:
+        UserError: A network whose stages nobody has named here.
+    """
+    body: Any = backbone.body
+    if hasattr(body, "layer4"):
+        return {f"block {k}": getattr(body, f"layer{k}") for k in range(1, 5)}
+    stages = getattr(body, "features", None) or getattr(getattr(body, "encoder", None), "layers", None)
+    if stages is None and isinstance(body, nn.Sequential):
+        stages = body
+    if stages is None:
+        name = backbone.description.get("name", type(body).__name__)
+        raise UserError(f"backbone={name}: its blocks are not known, so they cannot be looked at one by one.")
+    chosen = (
+        {round(k * (len(stages) - 1) / (limit - 1)) for k in range(limit)}
+        if len(stages) > limit
+        else range(len(stages))
+    )
+    return {f"block {k + 1}": stages[k] for k in sorted(chosen)}

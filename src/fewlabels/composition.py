@@ -39,5 +39,5 @@ def in_plain_words(error: CompactHydraException) -> str:
 
 
 def _close(name: str, known: Iterable[str], prefix: str = "") -> str:
-    near = difflib.get_close_matches(name, list(known), 3, 0.5)
+    near = difflib.get_close_matches(name, list(known), 3, 0.6)
     return f" Did you mean {' or '.join(prefix + n for n in near)}?" if near else ""

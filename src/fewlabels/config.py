@@ -1,8 +1,9 @@
 """A composed configuration, checked before anything heavy is imported; and that of a run which goes on."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
@@ -16,6 +17,20 @@ CHANGEABLE = ("trainer.", "logger.", "callbacks.", "launch.", "data.root", "data
 """What a resumed run may be given anew."""
 changes: list[str] = []
 """What this command line gives a resumed run anew."""
+
+
+class Command(NamedTuple):
+    """What sets one script apart from another.
+
+    Attributes:
+        config: Name of its file in conf/, without ".yaml".
+        changes: Picks from the command line what is to change an earlier run's configuration, and not this one's.
+        prepare: Checks the composed configuration, and completes it with those changes.
+    """
+
+    config: str
+    changes: Callable[[list[str]], list[str]]
+    prepare: Callable[[DictConfig], DictConfig]
 
 
 class ConfigError(UserError, CompactHydraException):
@@ -102,3 +117,30 @@ def _positive(cfg: DictConfig, *keys: str) -> None:
         value = OmegaConf.select(cfg, key)
         if value is not None and (not isinstance(value, int) or value < 1):
             raise ConfigError(f"\n{key}={value}: give a whole number of at least 1.")
+
+
+def _changes_of_a_resumed_run(arguments: list[str]) -> list[str]:
+    resumes = any(a.startswith("resume=") and a != "resume=null" for a in arguments)
+    return [a for a in arguments if resumes and "=" in a and not a.startswith(("resume=", "hydra.", "-"))]
+
+
+def _prepare_pretraining(cfg: DictConfig) -> DictConfig:
+    cfg = resumed(cfg) if cfg.get("resume") else cfg
+    check(cfg)
+    return cfg
+
+
+def _changes_of_the_data(arguments: list[str]) -> list[str]:
+    return [a for a in arguments if a.startswith(("data=", "data."))]
+
+
+def _prepare_evaluation(cfg: DictConfig) -> DictConfig:
+    if (cfg.run is None) == (cfg.checkpoint is None):
+        raise ConfigError("\nGive either run=RUN_DIR or checkpoint=FILE: what is to be looked at.")
+    _positive(cfg, "draws", "max_samples")
+    cfg.data = list(changes)
+    return cfg
+
+
+PRETRAIN = Command("pretrain", _changes_of_a_resumed_run, _prepare_pretraining)
+EVALUATE = Command("evaluate", _changes_of_the_data, _prepare_evaluation)

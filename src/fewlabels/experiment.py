@@ -48,6 +48,7 @@ def pretrain(config: dict[str, Any], directory: Path) -> None:
     quieten()
     experiment = build(config, directory)
     experiment.datamodule.setup("fit")  # what is wrong with the data shows before anything is written,
+    experiment.method.fingerprint = getattr(experiment.datamodule, "fingerprint", None)
     experiment.datamodule.train_dataloader()  # and so does a batch larger than the data,
     if (size := experiment.datamodule.batch_size) < (least := experiment.method.least_batch):  # or too small
         raise UserError(
@@ -108,7 +109,7 @@ def check_resumable(checkpoint: dict[str, Any], experiment: Experiment, director
     Raises:
         UserError: The run is finished, or `data.root` holds other images than it began with.
     """
-    datamodule, _, trainer = experiment
+    _, method, trainer = experiment
     done, wanted = epochs_done(checkpoint), trainer.max_epochs or -1
     finished = done == wanted and (directory / "results.json").is_file()
     if finished or done > wanted > 0:
@@ -116,7 +117,7 @@ def check_resumable(checkpoint: dict[str, Any], experiment: Experiment, director
             f"resume={directory}: the run has done {done} epochs, and trainer.max_epochs={wanted}: nothing is left to "
             f"do. To train longer give a greater one, such as trainer.max_epochs={2 * done}."
         )
-    before, now = checkpoint["fewlabels"].get("images"), getattr(datamodule, "fingerprint", None)
+    before, now = checkpoint["fewlabels"].get("images"), method.fingerprint
     if before not in (None, now):
         raise UserError(
             f"resume={directory}: the images are not those that the run began with ({now}; then {before}), so it "
@@ -190,9 +191,8 @@ def make_loggers(config: dict[str, Any], directory: Path) -> list[Any]:
     made = []
     for node in config["logger"].values():
         if "project" in node:
-            sweep = directory.parent.name if directory.parent.parent.name == "sweeps" else None
-            named = {"name": node["name"] or directory.name, "group": node["group"] or sweep}
-            made.append(make(node | named, directory=str(directory), config=config))
+            named = node | {"name": node["name"] or directory.name}
+            made.append(make(named, directory=str(directory), config=config))
         else:
             made.append(make(node, directory=str(directory)))
     return made

@@ -118,6 +118,40 @@ def _logged_in() -> bool:
     return any("wandb" in host for host in known)
 
 
+def amend_wandb_run(
+    directory: Path, *, metrics: Mapping[str, float], pictures: Mapping[str, Path], tables: Mapping[str, Any]
+) -> None:
+    """Add to the W&B run that a run directory holds; nothing to do where it holds none.
+
+    Args:
+        directory: Of the run.
+        metrics: Into its summary.
+        pictures: Name to PNG file, as `figures/<name>`.
+        tables: Name to pandas DataFrame, as `tables/<name>`.
+    """
+    folders = sorted((directory / "wandb").glob("*run-*-*"))
+    if not folders:
+        return
+    os.environ.setdefault("WANDB_SILENT", "true")
+    import wandb
+
+    offline = folders[-1].name.startswith("offline") or not _logged_in()
+    settings = wandb.Settings(silent=True, console="off")
+    try:
+        run = wandb.init(dir=directory, id=folders[-1].name.rpartition("-")[2], resume="allow", settings=settings,
+                         mode="offline" if offline else "online")  # fmt: skip
+        run.summary.update(dict(metrics))
+        run.log({f"figures/{name}": wandb.Image(str(file)) for name, file in pictures.items()})
+        run.log({f"tables/{name}": wandb.Table(dataframe=table) for name, table in tables.items()})
+        folder = Path(run.dir).parent
+        run.finish()
+    except (wandb.Error, OSError) as error:
+        log.warning("Weights & Biases did not take the evaluation (%s); everything is in %s.", error, directory)
+        return
+    if offline:
+        log.info("Logged offline; to upload: wandb sync %s", folder)
+
+
 def finish_loggers(loggers: Iterable[Any], exit_code: int) -> None:
     """End the job's W&B run inside the job, or a sweep's jobs would share one; say how to upload an offline one."""
     wandb = sys.modules.get("wandb")

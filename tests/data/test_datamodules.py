@@ -251,7 +251,7 @@ def test_the_default_folder_is_taken_if_it_is_there(made, classes, tmp_path, mon
         ({"resize": "stretch"}, r"data\.resize=stretch must be one of pad, crop, squash"),
         ({"channels": 2}, r"data\.channels=2 must be one of 1, 3"),
         ({"size": 0}, r"data\.size=0"),
-        ({"batch_size": -1}, r"data\.batch_size=-1 must be"),
+        ({"batch_size": -1}, r"data\.batch_size=-1: give at least 1"),
         ({"mean": [0.1, 0.2]}, r"data\.mean=\[0.1, 0.2\] has 2 values for data\.channels=1"),
         ({"label_fraction": 0}, r"data\.label_fraction=0 "),
         ({"label_fraction": 1.5}, r"data\.label_fraction=1.5 "),

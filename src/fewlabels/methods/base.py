@@ -33,7 +33,8 @@ class Method(LightningModule):
         super().__init__()
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.recipe, self.seed = optimizer, seed
-        self.config: dict[str, Any] = {}  # of the whole run, to go into checkpoints
+        self.config: dict[str, Any] = {}  # of the whole run, to go into checkpoints, as does
+        self.fingerprint: str | None = None  # of the images
         self.means: dict[str, MeanMetric] = {}
 
     def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -127,6 +128,6 @@ class Method(LightningModule):
             "method": type(self).__name__,
             "seed": self.seed,
             "config": self.config,
-            "images": getattr(self.trainer.datamodule, "fingerprint", None),  # type: ignore[attr-defined]
+            "images": self.fingerprint,
         }
         checkpoint["fewlabels"] = checkpoint.get("fewlabels", {}) | described

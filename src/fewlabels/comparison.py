@@ -1,0 +1,115 @@
+"""Several networks side by side: the same labels, the same questions, paired differences."""
+
+import itertools
+import logging
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fewlabels.embeddings import Embeddings
+from fewlabels.errors import UserError
+from fewlabels.evaluation import load
+from fewlabels.figures.efficiency import efficiency_figure
+from fewlabels.files import write_whole
+from fewlabels.findings import Subject
+from fewlabels.probes import interval, label_efficiency
+from fewlabels.questions import UNTRAINED
+from fewlabels.report import Section, Table, efficiency_table, facts, write_report
+from fewlabels.rundir import save_results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+
+def compare(settings: dict[str, Any], directory: Path) -> None:
+    """Set several runs side by side and write table, figure and report into `directory`.
+
+    Args:
+        settings: As conf/evaluate.yaml describes them, `run` being a list.
+        directory: Of the comparison.
+
+    Raises:
+        UserError: A run that cannot be loaded, or runs that are not asked about the same images.
+    """
+    subjects = {
+        name: load(settings | {"run": run}) for name, run in zip(names(settings["run"]), settings["run"], strict=True)
+    }
+    first = next(iter(subjects.values()))
+    sources = {name: asked_the_same(name, subject, first) for name, subject in subjects.items()}
+    pool, asked = sources[next(iter(sources))]
+    sources[UNTRAINED] = first.embed(first.untrained, pool.index), first.embed(first.untrained, asked.index)
+    wanted = {name: settings[name] for name in ("budgets", "probes", "draws", "seed")}
+    table = label_efficiency(sources, **wanted)
+    classes = len(np.unique(pool.labels[pool.labels >= 0]))
+    synthetic = first.datamodule.synthetic
+    figure = efficiency_figure(table, classes=classes, tested=len(asked), where=first.where, synthetic=synthetic)
+    (directory / "figures").mkdir(parents=True, exist_ok=True)
+    figure.savefig(directory / "figures" / "label_efficiency.png", dpi=150)
+    write_whole(directory / "label_efficiency.csv", table.to_csv(index=False))
+    means = table.groupby(["source", "probe", "labels"])["balanced_accuracy"].mean()
+    numbers: dict[Any, float] = means.to_dict()
+    save_results({f"{source}/{probe}_{labels}": value for (source, probe, labels), value in numbers.items()}, directory)
+    sentences = verdicts(table)
+    tables = [efficiency_table(table, probe) for probe in table["probe"].unique()]
+    write_report(
+        directory / "report.html", title=f"{len(subjects)} networks on {first.where}",
+        subtitle=f"Compared {datetime.now().astimezone():%Y-%m-%d %H:%M}; the same labels for all", sentences=sentences,
+        sections=[Section("Few labels", [(figure, "Accuracy against the number of labels")], tables),
+                  Section("What was compared", tables=described(subjects))],
+        synthetic=synthetic,
+    )  # fmt: skip
+    for sentence in sentences:
+        log.info(sentence)
+
+
+def names(runs: list[str]) -> list[str]:
+    """What to call each run: as little of the end of its path as tells them apart."""
+    parts = [Path(run).absolute().parts for run in runs]
+    for length in range(1, max(map(len, parts)) + 1):
+        found = ["/".join(part[-length:]) for part in parts]
+        if len(set(found)) == len(found):
+            return found
+    raise UserError(f"run={','.join(runs)} names a run twice.")
+
+
+def asked_the_same(name: str, subject: Subject, first: Subject) -> tuple[Embeddings, Embeddings]:
+    """A run's embeddings of the images that labels are drawn from, and of those to be told.
+
+    Raises:
+        UserError: They are not the images of the first run.
+    """
+    found = subject.everything.select(subject.pool), subject.everything.select(subject.asked)
+    wanted = first.everything.select(first.pool), first.everything.select(first.asked)
+    if any(not np.array_equal(one.paths, other.paths) for one, other in zip(found, wanted, strict=True)):
+        raise UserError(
+            f"{name} is asked about {subject.where}, {len(found[1])} images, which are not those of the first run "
+            f"({first.where}, {len(wanted[1])} images). Name the same for all, such as data.unseen=[…]."
+        )
+    return found
+
+
+def verdicts(table: "pd.DataFrame") -> list[str]:
+    """For each probe the best network at about 90 labels, and by how much it beats each other, draw by draw."""
+    few = min(table["labels"].unique(), key=lambda n: (abs(n - 90), n))
+    said = []
+    for probe, rows in table[table["labels"] == few].groupby("probe", sort=False):
+        scores = {s: 100 * r.sort_values("draw")["balanced_accuracy"].to_numpy() for s, r in rows.groupby("source")}
+        order = sorted(scores, key=lambda source: -scores[source].mean())
+        mean, half = interval(scores[order[0]])
+        lead = []
+        for source in order[1:]:
+            gain, error = interval(scores[order[0]] - scores[source])
+            lead.append(f"{gain:+.1f} ± {error:.1f} against {source}{'' if gain > error else ' (no clear difference)'}")
+        said.append(f"{probe}, {few} labels: {order[0]} is best with {mean:.1f} ± {half:.1f} %; {'; '.join(lead)}.")
+    return said
+
+
+def described(subjects: dict[str, Subject]) -> list[Table]:
+    """What each run was, a column per run, and with what they were compared."""
+    columns = list(dict.fromkeys(itertools.chain.from_iterable(s.described for s in subjects.values())))
+    rows = [[key, *(str(subject.described.get(key, "")) for subject in subjects.values())] for key in columns]
+    return [Table("", ["", *subjects], rows, text=True), facts({})]
