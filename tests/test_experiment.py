@@ -11,12 +11,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from PIL import Image
 
-from fewlabels.application import register_resolvers
-from fewlabels.composition import CONF
+from fewlabels.application import configuration
 from fewlabels.data.cifar10 import Cifar10
 from fewlabels.data.stl10 import Stl10
 from fewlabels.errors import UserError
@@ -47,11 +44,9 @@ def folder(tmp_path):
 def run(tmp_path, monkeypatch):
     """Compose and pretrain in this process, with the given overrides."""
     monkeypatch.setenv("FEWLABELS_CACHE", str(tmp_path / "cache"))
-    register_resolvers()
 
     def call(*overrides):
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = OmegaConf.to_container(compose("pretrain", list(overrides)), resolve=True)
+        config = configuration(*overrides)
         with warnings.catch_warnings():
             pretrain(config, tmp_path / "run")
         return tmp_path / "run"

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -55,6 +56,17 @@ def application(command: Command) -> Callable[[Callable[[DictConfig], Path]], Ca
         return functools.partial(_guarded, main, command)
 
     return decorate
+
+
+def configuration(*overrides: str) -> dict[str, Any]:
+    """The configuration of `python src/pretrain.py OVERRIDES`, in plain containers: for notebooks and tests.
+
+    Such as `experiment.pretrain(configuration("method=rotnet", "data=flowers"), Path("runs/mine"))`.
+    """
+    register_resolvers()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config: Any = OmegaConf.to_container(hydra.compose("pretrain", list(overrides)), resolve=True)
+    return dict(config)
 
 
 def _refuse(error: Exception) -> None:

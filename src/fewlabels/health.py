@@ -83,7 +83,7 @@ def examine(one: NDArray[np.floating], other: NDArray[np.floating], figures: Map
         return Health(
             numbers, COLLAPSED, f"all images are given nearly the same embedding (effective rank "
             f"{numbers['effective_rank']:.1f}, uniformity {numbers['uniformity']:.2f})",
-            "Try a lower learning rate, a longer warm-up, a larger batch, or weaker views.",
+            "If it has only just begun, train on; else try a lower learning rate, a longer warm-up or a larger batch.",
         )  # fmt: skip
     if loss > 0.95 * chance:
         return Health(

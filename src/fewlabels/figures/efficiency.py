@@ -37,6 +37,8 @@ def efficiency_figure(table: "pd.DataFrame", *, classes: int, tested: int, where
         axis.grid(axis="y", color="#EEEEEE")
         _label_budgets(axis, sorted(table["labels"].unique()))
         tidy(axis)
+    low, high = axes[0].get_ylim()
+    axes[0].set_ylim(max(low, 0), min(high, 100))
     axes[0].set_ylabel("balanced accuracy (%)")
     axes[0].annotate("guessing", (1, 100 / classes), xycoords=("axes fraction", "data"), ha="right", va="bottom",
                      fontsize=8, color=MUTED)  # fmt: skip
