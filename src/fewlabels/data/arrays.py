@@ -51,6 +51,12 @@ def array_source(
     return Source(name, (channels, size, size), f"{VERSION} {resize} {stamp}", read, where=name, synthetic=synthetic)
 
 
+def official_source(module: Any, load: Load) -> Source:
+    """Describe a set that is the same wherever it comes from, resized as its data module says."""
+    how = {"resize": module.resize, "size": module.size, "channels": module.channels}
+    return array_source(module.name, load, stamp="official", **how)
+
+
 def torchvision_set(make: Callable[..., Any], name: str, root: Path, *, download: bool, **which: Any) -> Any:
     """Open one of torchvision's sets, which check their files' md5.
 

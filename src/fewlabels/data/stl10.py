@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fewlabels.data.arrays import array_source, torchvision_set
+from fewlabels.data.arrays import official_source, torchvision_set
 from fewlabels.data.base import ImageDataModule
 from fewlabels.data.store import Source
 
@@ -20,8 +20,7 @@ class Stl10(ImageDataModule):
 
     def find(self) -> Source:
         """Take torchvision's copy, fetched only if that was asked for and there is no store yet."""
-        size, channels = self.size, self.channels
-        return array_source(self.name, self._load, resize=self.resize, size=size, channels=channels, stamp="official")
+        return official_source(self, self._load)
 
     def _load(self) -> tuple[list[str], Iterable[np.ndarray]]:
         from torchvision.datasets import STL10
