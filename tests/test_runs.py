@@ -121,9 +121,9 @@ def test_a_run_is_never_overwritten(pretrain, tmp_path):
     assert "never overwritten" in done.stderr
 
 
-@pytest.mark.parametrize("devices", [1, 2])
-def test_killed_and_resumed_equals_uninterrupted(pretrain, tmp_path, devices):
-    options = (*POINTS, f"trainer.devices={devices}", "trainer.max_epochs=8")
+@pytest.mark.parametrize(("devices", "limit"), [(1, 5), (2, "null")])  # of 8 batches in an epoch
+def test_killed_and_resumed_equals_uninterrupted(pretrain, tmp_path, devices, limit):
+    options = (*POINTS, f"trainer.devices={devices}", "trainer.max_epochs=8", f"trainer.limit_train_batches={limit}")
     pretrain(*options, "hydra.run.dir=whole")
     process = pretrain.start(*options, "hydra.run.dir=broken")
     for said in ("epoch 2/8", "epoch 5/8"):

@@ -50,7 +50,7 @@ def evaluate(settings: dict[str, Any], directory: Path) -> None:
     findings = ask(subject := load(settings), questions)
     save(subject, findings, directory)
     pictures = {name: directory / "figures" / f"{name}.png" for name in findings.figures}
-    tables = findings.tables | {"embeddings": subject.table(settings["max_samples"], settings["seed"])}
+    tables = findings.tables | {"embeddings": subject.table(settings["seed"])}
     amend_wandb_run(directory, metrics=findings.metrics, pictures=pictures, tables=tables)
     for sentence in [*findings.sentences, *(f"Left out: {why}" for why in findings.left_out)]:
         log.info(sentence)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fewlabels.backbones import Backbone
 from fewlabels.embeddings import Embeddings, extract
+from fewlabels.projections import principal_components
 
 
 @dataclass
@@ -47,15 +48,19 @@ class Subject:
         """Embed rows of the data module's table."""
         return embed_rows(network, self.datamodule, rows)
 
-    def table(self, count: int, seed: int) -> Any:
-        """A sample of `count` embeddings with what is known of them, as a pandas DataFrame for W&B."""
+    def table(self, seed: int, rows: int = 1000, components: int = 50) -> Any:
+        """A sample of embeddings, by their leading principal components, as a pandas DataFrame for W&B's projector.
+
+        All embeddings in all dimensions are in embeddings.parquet; W&B takes a minute for as many cells.
+        """
         import pandas as pd
 
-        rows = np.sort(np.random.default_rng(seed).permutation(len(self.everything))[:count])
-        part = self.everything.select(rows)
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(self.everything))[:rows])
+        part = self.everything.select(chosen)
         names = np.array([*part.classes, "unlabelled"])  # label -1 is the last
         frame = pd.DataFrame({"path": part.paths, "split": part.splits, "class": names[part.labels]})
-        return frame.join(pd.DataFrame(part.vectors, columns=[f"e{k}" for k in range(part.vectors.shape[1])]))
+        points, _ = principal_components(part.vectors, components)
+        return frame.join(pd.DataFrame(points, columns=[f"component {k + 1}" for k in range(points.shape[1])]))
 
     @property
     def tested(self) -> Embeddings:

@@ -58,9 +58,12 @@ def few_label_accuracy(
         UserError: An unknown probe, fewer labels than classes, fewer than two classes, or embeddings that are
             not finite.
     """
+    from threadpoolctl import threadpool_limits
+
     check_probe(train, test, labels)
     chosen = (stratified_draw(train.labels, labels, seed=(seed, draw)) for draw in range(draws))
-    return np.array([probe_accuracy(train.select(rows), test, probe) for rows in chosen])
+    with threadpool_limits(1):  # the fits are small: threads would wait for each other longer than they work
+        return np.array([probe_accuracy(train.select(rows), test, probe) for rows in chosen])
 
 
 def label_efficiency(
@@ -99,7 +102,7 @@ def label_efficiency(
     for train, test in sources.values():
         check_probe(train, test, min(budgets))
     rows = []
-    with threadpool_limits(1):  # the fits are small: threads would wait for each other longer than they work
+    with threadpool_limits(1):
         for draw in range(draws):
             order = stratified_draw(labels, total, seed=(seed, draw))
             for budget in (b for b in budgets if b < total or draw == 0):

@@ -62,9 +62,9 @@ class Method(LightningModule):
     def on_train_start(self) -> None:
         """In a run that was saved in mid-epoch, leave out the batches that the epoch has had."""
         # Lightning would ask a stateful loader, but not once estimated_stepping_batches has made it ahead of time
-        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress
         sampler: Any = self.trainer.train_dataloader.sampler  # type: ignore[union-attr]
-        sampler.start = done % len(sampler)
+        sampler.start = 0 if progress.is_last_batch else progress.current.ready
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """One step on this rank's part of the global batch."""
