@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help setup pretrain evaluate notebooks test check bench sweep clean
+.PHONY: help setup pretrain evaluate test check bench sweep clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -20,9 +20,6 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 pretrain: $(VENV)/.ready ## Pretrain; without ARGS a Siamese network on spirals, in about a minute
 	@$(BIN)/python src/pretrain.py $(ARGS)
-
-notebooks: $(VENV)/.ready ## Run the notebooks from top to bottom
-	@$(BIN)/python -m pytest -q tests/test_notebooks.py
 
 sweep: $(VENV)/.ready ## Sweep SimCLR's temperature and batch size on plankton
 	@$(BIN)/python src/pretrain.py -m method=simclr data=plankton method.temperature=0.05,0.1,0.5 data.batch_size=64,128,256 $(ARGS)
