@@ -98,6 +98,11 @@ class Embeddings:
         return cls(vectors.astype(np.float32), labels, index, said[0], said[1], tuple(classes))
 
 
+def sample(rows: NDArray[np.int64], count: int, seed: int = 0) -> NDArray[np.int64]:
+    """At most `count` of some rows, drawn with a seed of their own, in their order."""
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:count])
+
+
 def extract(
     embed: Callable[[Tensor], Tensor],
     loader: Iterable[Batch],

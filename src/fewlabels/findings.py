@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewlabels.backbones import Backbone
-from fewlabels.embeddings import Embeddings, extract
+from fewlabels.embeddings import Embeddings, extract, sample
 from fewlabels.projections import principal_components
 
 
@@ -55,7 +55,7 @@ class Subject:
         """
         import pandas as pd
 
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(self.everything))[:rows])
+        chosen = sample(np.arange(len(self.everything)), rows, seed)
         part = self.everything.select(chosen)
         names = np.array([*part.classes, "unlabelled"])  # label -1 is the last
         frame = pd.DataFrame({"path": part.paths, "split": part.splits, "class": names[part.labels]})

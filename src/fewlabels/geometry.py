@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from fewlabels.embeddings import Embeddings
 from fewlabels.errors import UserError
+from fewlabels.health import unit
 
 MAX_SAMPLES = 2000
 
@@ -33,8 +34,7 @@ class ClassDistances(NamedTuple):
 
 def angles_between(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
     """Degrees between every row of `one` [N, D] and every row of `other` [M, D], as [N, M]."""
-    a, b = (np.asarray(v, np.float64) / np.linalg.norm(v, axis=1, keepdims=True).clip(1e-12) for v in (one, other))
-    return np.degrees(np.arccos(np.clip(a @ b.T, -1, 1)))
+    return np.degrees(np.arccos(np.clip(unit(one) @ unit(other).T, -1, 1)))
 
 
 def class_distances(embeddings: Embeddings, *, max_samples: int = MAX_SAMPLES, seed: int = 0) -> ClassDistances:
@@ -101,11 +101,11 @@ class Gallery(NamedTuple):
 
 def galleries(embeddings: Embeddings, count: int = 5) -> list[Gallery]:
     """One gallery per class: distances are angles to the mean of the class's normalised embeddings."""
-    unit = embeddings.vectors / np.linalg.norm(embeddings.vectors, axis=1, keepdims=True).clip(1e-12)
+    directions = unit(embeddings.vectors)
     found = []
     for label in np.unique(embeddings.labels[embeddings.labels >= 0]):
         own = embeddings.labels == label
-        angle = angles_between(unit, unit[own].mean(0, keepdims=True))[:, 0]
+        angle = angles_between(directions, directions[own].mean(0, keepdims=True))[:, 0]
         inside, outside = (np.flatnonzero(mask)[np.argsort(angle[mask])] for mask in (own, ~own))
         rows = inside[:count], inside[::-1][:count], outside[:count]
         name = embeddings.classes[label] if embeddings.classes else str(label)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from fewlabels.backbones import blocks
-from fewlabels.embeddings import Embeddings, extract, pooled_blocks
+from fewlabels.embeddings import Embeddings, extract, pooled_blocks, sample
 from fewlabels.errors import UserError
 from fewlabels.findings import Findings, Subject
 from fewlabels.geometry import class_distances, galleries, neighbours
@@ -116,8 +116,7 @@ def projections(subject: Subject, findings: Findings) -> None:
 
     everything, limit, seed = subject.everything, subject.settings["max_samples"], subject.settings["seed"]
     parts = {split: np.flatnonzero(everything.splits == split) for split in ("train", "test", "unseen")}
-    random = np.random.default_rng(seed)
-    chosen = np.concatenate([np.sort(random.permutation(rows)[: limit // 3]) for rows in parts.values() if len(rows)])
+    chosen = np.concatenate([sample(rows, limit // 3, seed) for rows in parts.values()])
     shown = everything.select(chosen)
     panels = {split: np.asarray(shown.splits == split) for split, rows in parts.items() if len(rows)}
     text = f"images drawn of {len(everything):,}; UMAP, 15 neighbours, cosine, seed {seed}"

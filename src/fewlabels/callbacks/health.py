@@ -3,10 +3,10 @@
 import logging
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from fewlabels.embeddings import sample
 from fewlabels.health import COLLAPSED, examine
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class HealthMonitor(Callback):
             return
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         method: Any = pl_module
-        rows = np.sort(np.random.default_rng(0).permutation(datamodule.indices("val"))[: self.max_samples])
+        rows = sample(datamodule.indices("val"), self.max_samples)
         if len(rows) < 2:
             return
         x = datamodule.images(rows).to(method.device)

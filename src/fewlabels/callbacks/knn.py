@@ -7,7 +7,7 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
-from fewlabels.embeddings import Embeddings, extract
+from fewlabels.embeddings import Embeddings, extract, sample
 from fewlabels.probes import knn_accuracy
 
 
@@ -64,7 +64,7 @@ class OnlineKNN(Callback):
             (datamodule.labelled(), self.max_samples),
             (datamodule.indices("val"), self.max_samples // 5),
         ):
-            chosen = np.sort(np.random.default_rng(0).permutation(indices)[:limit])
+            chosen = sample(indices, limit)
             if not len(chosen):
                 return float("nan")
             context = trainer.precision_plugin.forward_context()

@@ -6,7 +6,7 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from fewlabels.callbacks.figures import log_figure
-from fewlabels.embeddings import extract
+from fewlabels.embeddings import extract, sample
 from fewlabels.figures.projections import components_figure, plane_figure
 from fewlabels.projections import principal_components, umap_plane
 
@@ -31,7 +31,7 @@ class SpaceFigures(Callback):
             return
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         method: Any = pl_module
-        rows = np.sort(np.random.default_rng(0).permutation(datamodule.indices("val"))[: self.max_samples])
+        rows = sample(datamodule.indices("val"), self.max_samples)
         if len(rows) < 5:
             return
         found = extract(method.embed, datamodule.loader(rows), method, method.device)
