@@ -70,3 +70,12 @@ def test_neighbours_are_never_the_query_itself():
     rows, angles = neighbours(points.select(np.array([0, 2])), points, count=2)
     assert rows.tolist() == [[1, 3], [3, 1]]
     assert angles[0] == pytest.approx(np.degrees(np.arctan([0.1, 0.2])), abs=1e-3)
+
+
+def test_the_largest_classes_keep_their_order_and_distances():
+    rng = np.random.default_rng(0)
+    found = class_distances(embeddings(rng.normal(size=(30, 4)), np.repeat([0, 1, 2], [8, 4, 18])))
+    names, angles, euclidean = found.largest(2)
+    assert names == ["a", "c"]
+    assert np.array_equal(angles, found.angles[::2, ::2])
+    assert np.array_equal(euclidean, found.euclidean[::2, ::2])

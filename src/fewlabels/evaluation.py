@@ -85,9 +85,8 @@ def load(settings: dict[str, Any]) -> Subject:
             "anew with a lower method.optimizer.lr."
         )
     pool, asked, where = parts(datamodule, everything.index)
-    given = {name: settings[name] for name in ("draws", "budgets", "probes", "max_samples", "seed")}
     described = description(config, checkpoint, datamodule, path)
-    return Subject(datamodule, method, untrained, everything, pool, asked, where, given, results(path), described)
+    return Subject(datamodule, method, untrained, everything, pool, asked, where, settings, results(path), described)
 
 
 def description(config: dict[str, Any], checkpoint: dict[str, Any], datamodule: Any, path: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class ClassDistances(NamedTuple):
         silhouette: Mean over samples, by angle, in [-1, 1]; 0 is no structure (Rousseeuw 1987).
         ratio: Mean angle within classes over mean angle between classes; 1 is no structure, less is better.
         n: Samples that it was computed of.
+        sizes: int64 [K] of the classes in the data, before the cap.
     """
 
     names: list[str]
@@ -30,6 +31,13 @@ class ClassDistances(NamedTuple):
     silhouette: float
     ratio: float
     n: int
+    sizes: NDArray[np.int64]
+
+    def largest(self, count: int) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]]:
+        """Names, angles and Euclidean distances of the largest classes, in the order of their labels."""
+        rows = np.sort(np.argsort(-self.sizes, kind="stable")[:count])
+        grid = np.ix_(rows, rows)
+        return [self.names[row] for row in rows], self.angles[grid], self.euclidean[grid]
 
 
 def angles_between(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
@@ -53,7 +61,7 @@ def class_distances(embeddings: Embeddings, *, max_samples: int = MAX_SAMPLES, s
     from fewlabels.probes import stratified_draw
 
     labels, counts = np.unique(embeddings.labels[embeddings.labels >= 0], return_counts=True)
-    labels = labels[counts > 1]
+    labels, counts = labels[counts > 1], counts[counts > 1]
     if len(labels) < 2:
         raise UserError(f"Distances between classes need two classes of two images each; there are {len(labels)}.")
     kept = embeddings.select(np.isin(embeddings.labels, labels))
@@ -71,6 +79,7 @@ def class_distances(embeddings: Embeddings, *, max_samples: int = MAX_SAMPLES, s
         float(silhouette_score(angles, chosen.labels, metric="precomputed")),
         float(inside / outside) if outside else float("nan"),
         len(chosen),
+        counts,
     )
 
 

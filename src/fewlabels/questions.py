@@ -16,7 +16,7 @@ from fewlabels.probes import few_label_accuracy, interval, label_efficiency, pix
 from fewlabels.projections import principal_components, umap_plane
 
 TRAINED, UNTRAINED, PIXELS = "pretrained", "untrained", "pixels (PCA)"
-ROWS_PER_GALLERY, MAX_GALLERIES = 10, 30
+ROWS_PER_GALLERY, MAX_GALLERIES, MAX_CLASSES = 10, 30, 30
 
 
 def efficiency(subject: Subject, findings: Findings) -> None:
@@ -74,7 +74,9 @@ def class_geometry(subject: Subject, findings: Findings) -> None:
             continue
         found = class_distances(part, max_samples=subject.settings["max_samples"], seed=subject.settings["seed"])
         text = f"images; silhouette {found.silhouette:.2f}; angle within over between classes {found.ratio:.2f}"
-        figure = distances_figure(found.names, found.angles, found.euclidean, n=found.n, text=text,
+        if len(found.names) > MAX_CLASSES:
+            text += f"; the {MAX_CLASSES} largest of {len(found.names)} classes"
+        figure = distances_figure(*found.largest(MAX_CLASSES), n=found.n, text=text,
                                   synthetic=subject.datamodule.synthetic)  # fmt: skip
         findings.figures[f"distances_{kind}"] = (figure, f"Distances between {kind} classes")
         findings.metrics |= {f"{kind}/silhouette": found.silhouette, f"{kind}/angle_ratio": found.ratio}

@@ -20,6 +20,8 @@ def plane_figure(
 ) -> Any:
     """Draw one panel per part of the data in one common plane, each part in colour over all in pale grey.
 
+    Parts that share classes share their colours; a part with classes of its own has the palette to itself.
+
     Args:
         panels: Title to mask bool [N].
         plane: [N, 2].
@@ -28,33 +30,38 @@ def plane_figure(
         text: How the plane was made, for the caption.
         synthetic: Say so on the figure.
     """
-    figure = new_figure(4 * len(panels) + 0.2, 5.1)
+    figure = new_figure(max(4 * len(panels) + 0.2, 6.4), 5.1 if len(panels) > 1 else 6.6)
     handles: dict[str, Any] = {}
     size = float(np.clip(6000 / len(plane), 2, 18))
     for axis, (title, mask) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         axis.scatter(*plane.T, s=size, color="#EEEEEE", linewidths=0, rasterized=True)
-        for name, colour, own in class_colours(np.where(mask, labels, -2), classes):
-            if name == "unlabelled":
-                own = mask & (labels == -1)
-            if own.any():
-                points = axis.scatter(*plane[own].T, s=size, color=colour, linewidths=0, alpha=0.8, rasterized=True)
-                handles.setdefault(shortened(name), points) if len(panels) == 1 else None
+        groups = [(name, colour, own & mask) for name, colour, own in _colours(mask, panels, labels, classes)]
+        groups = [group for group in groups if group[2].any()]
+        for name, colour, own in groups:
+            points = axis.scatter(*plane[own].T, s=size, color=colour, linewidths=0, alpha=0.8, rasterized=True)
+            handles[shortened(name)] = points
+        if len(panels) > 1:
+            _names_below(axis, groups)
         axis.set(xticks=[], yticks=[], title=f"{title}, n = {int(mask.sum()):,}")
         axis.spines[:].set_color(MUTED)
-        if len(panels) > 1:
-            _names_in_place(axis, np.where(mask, labels, -2), classes)
-    if handles:
+    if len(panels) == 1:
         legend_above(figure, list(handles.values()), list(handles))
     caption(figure, text, n=len(plane), synthetic=synthetic)
     return figure
 
 
-def _names_in_place(axis: Any, labels: NDArray[np.int64], classes: Sequence[str]) -> None:
+def _colours(
+    mask: NDArray[np.bool_], panels: Mapping[str, NDArray[np.bool_]], labels: NDArray[np.int64], classes: Sequence[str]
+) -> list[tuple[str, str, NDArray[np.bool_]]]:
+    """Who is drawn how in a panel: decided by it and all panels that show some of its classes."""
+    kin = [other for other in panels.values() if np.isin(labels[other & (labels >= 0)], labels[mask]).any()]
+    return class_colours(np.where(np.any([mask, *kin], axis=0), labels, -2), classes)
+
+
+def _names_below(axis: Any, groups: Sequence[tuple[str, str, NDArray[np.bool_]]]) -> None:
     """Below a panel, the names in the colours of their points."""
-    drawn = [(name, colour) for name, colour, own in class_colours(labels, classes) if (own.any() and name in
-             (*classes,)) or name.endswith("other classes")]  # fmt: skip
-    for number, (name, colour) in enumerate(drawn):
-        axis.annotate(shortened(name, 20), (0.02 + 0.5 * (number % 2), -0.04 - 0.05 * (number // 2)),
+    for number, (name, colour, _) in enumerate(groups):
+        axis.annotate(shortened(name), (0.02 + 0.5 * (number % 2), -0.04 - 0.05 * (number // 2)),
                       xycoords="axes fraction", color=colour, fontsize=8, va="top")  # fmt: skip
 
 

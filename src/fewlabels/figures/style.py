@@ -44,7 +44,7 @@ def caption(figure: Any, text: str, *, n: int, synthetic: bool = False) -> None:
 
 
 def class_colours(labels: NDArray[np.int64], classes: Sequence[str]) -> list[tuple[str, str, NDArray[np.bool_]]]:
-    """Who is drawn how: (name, colour, mask bool [N]), what is least important first.
+    """Who is drawn how: (name, colour, mask bool [N]), what is least important first; labels below -1 are not drawn.
 
     More classes than colours: the largest keep a colour of their own, the rest are drawn together in grey, since
     nobody can tell sixty colours apart.
@@ -54,7 +54,7 @@ def class_colours(labels: NDArray[np.int64], classes: Sequence[str]) -> list[tup
     own = order if len(order) <= len(PALETTE) else order[: len(PALETTE) - 1]
     drawn = [(classes[label], colour, labels == label) for label, colour in zip(sorted(own), PALETTE, strict=False)]
     rest = (labels >= 0) & ~np.isin(labels, own)
-    few = [("unlabelled", "#DDDDDD", labels < 0), (f"{len(order) - len(own)} other classes", "#BBBBBB", rest)]
+    few = [("unlabelled", "#DDDDDD", labels == -1), (f"{len(order) - len(own)} other classes", "#BBBBBB", rest)]
     return [group for group in few if group[2].any()] + drawn
 
 
