@@ -60,12 +60,12 @@ def load(settings: dict[str, Any]) -> Subject:
     """The network, the same network untrained, its data, and the embeddings of all of them."""
     checkpoint, path = read_checkpoint(settings["run"] or settings["checkpoint"])
     config = checkpoint["fewlabels"]["config"]
-    datamodule = make(data_settings(config["data"], settings["data"]))
+    described = checkpoint["fewlabels"]["backbone"]
+    datamodule = make(data_settings(config["data"], settings["data"], described))
     if not hasattr(datamodule, "images"):
         raise UserError(f"{path} was trained on points; what there is to see of them is in its figures/ already.")
     datamodule.setup()
     image = {name: getattr(datamodule, name) for name in ("channels", "size", "mean", "std")}
-    described = checkpoint["fewlabels"]["backbone"]
     for name in ("channels", "size"):
         if image[name] != described[name]:
             raise UserError(
@@ -85,8 +85,8 @@ def load(settings: dict[str, Any]) -> Subject:
             "anew with a lower method.optimizer.lr."
         )
     pool, asked, where = parts(datamodule, everything.index)
-    described = description(config, checkpoint, datamodule, path)
-    return Subject(datamodule, method, untrained, everything, pool, asked, where, settings, results(path), described)
+    return Subject(datamodule, method, untrained, everything, pool, asked, where, settings, results(path),
+                   description(config, checkpoint, datamodule, path))  # fmt: skip
 
 
 def description(config: dict[str, Any], checkpoint: dict[str, Any], datamodule: Any, path: Path) -> dict[str, Any]:
@@ -104,11 +104,17 @@ def description(config: dict[str, Any], checkpoint: dict[str, Any], datamodule: 
     }
 
 
-def data_settings(trained_on: dict[str, Any], changes: list[str]) -> dict[str, Any]:
-    """The data that a run was trained on, with changes `data.key=value`, or with `data=name` another set."""
+def data_settings(trained_on: dict[str, Any], changes: list[str], described: dict[str, Any]) -> dict[str, Any]:
+    """The data that a run was trained on, with changes `data.key=value`; or, with `data=name`, another set.
+
+    Images of another set are brought to the size, channels and normalisation that the network is described with, unless
+    the changes say otherwise.
+    """
     if any(change.startswith("data=") for change in changes):
         composed: Any = OmegaConf.to_container(compose("pretrain", overrides=changes), resolve=True)
-        return dict(composed["data"])
+        given = {change.partition("=")[0] for change in changes}
+        kept = {key: described[key] for key in ("size", "channels", "mean", "std") if f"data.{key}" not in given}
+        return dict(composed["data"]) | kept
     node = OmegaConf.create({"data": trained_on})
     OmegaConf.set_struct(node, True)
     try:
