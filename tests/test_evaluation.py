@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,12 @@ def test_runs_that_are_asked_about_other_images_are_not_compared():
         known = Embeddings(np.zeros((2, 3), np.float32), np.zeros(2, np.int64), np.arange(2))
         every = known.described([f"{name}/0.png", f"{name}/1.png"], ["unseen"] * 2, [name])
         return Subject(None, None, None, every, np.array([0]), np.array([1]), name, {}, {}, {})
+
+    first, renumbered = subject("a"), subject("a")
+    renumbered.everything = replace(renumbered.everything, labels=np.full(2, 7), classes=("x",) * 7 + ("a",))
+    for part in asked_the_same("one", renumbered, first):
+        assert part.labels.tolist() == [0]
+        assert part.classes == ("a",)
 
     assert len(asked_the_same("one", subject("a"), subject("a"))) == 2
     with pytest.raises(UserError, match="two is asked about b, 1 images, which are not those of the first run"):

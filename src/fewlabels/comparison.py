@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,7 @@ def names(runs: list[str]) -> list[str]:
 
 
 def asked_the_same(name: str, subject: Subject, first: Subject) -> tuple[Embeddings, Embeddings]:
-    """A run's embeddings of the images that labels are drawn from, and of those to be told.
+    """A run's embeddings of the images that labels are drawn from, and of those to be told, classes as in the first run.
 
     Raises:
         UserError: They are not the images of the first run.
@@ -89,7 +90,10 @@ def asked_the_same(name: str, subject: Subject, first: Subject) -> tuple[Embeddi
             f"{name} is asked about {subject.where}, {len(found[1])} images, which are not those of the first run "
             f"({first.where}, {len(wanted[1])} images). Name the same for all, such as data.unseen=[…]."
         )
-    return found
+    # Runs that saw other classes number the same classes differently
+    one, other = (replace(mine, labels=theirs.labels, classes=theirs.classes)
+                  for mine, theirs in zip(found, wanted, strict=True))  # fmt: skip
+    return one, other
 
 
 def verdicts(table: "pd.DataFrame") -> list[str]:
