@@ -13,7 +13,7 @@ from pathlib import Path
 
 from _plumbing import HERE, FailedProcessError, Options, Row, alternate, call, compare, run
 
-SHORT = ("trainer.limit_val_batches=1", "trainer.limit_test_batches=1", "callbacks.knn.max_samples=100")
+SHORT = ("trainer.limit_val_batches=1", "trainer.limit_test_batches=1", "callbacks.probes.max_samples=100")
 
 
 @contextlib.contextmanager

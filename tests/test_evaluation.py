@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 TINY = (
     "method=simclr", "data=plankton", "data.source=synthetic", "data.size=32", "data.batch_size=32", "trainer=cpu",
     "backbone=mobilenet_v3_small", "method.head.hidden=16", "trainer.max_epochs=1", "trainer.limit_train_batches=3",
-    "callbacks.knn.max_samples=100", "data.unseen=3", "callbacks.health.every_n_epochs=1",
+    "callbacks.probes.max_samples=100", "data.unseen=3", "callbacks.health.every_n_epochs=1",
 )  # fmt: skip
 QUICK = ("draws=2", "budgets=[30,60,90]", "max_samples=200")
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 TINY = (
     "method=simclr", "data=flowers", "data.source=synthetic", "data.size=32", "data.batch_size=16",
     "backbone=mobilenet_v3_small", "method.head.hidden=16", "trainer=cpu", "trainer.limit_train_batches=2",
-    "trainer.limit_val_batches=1", "trainer.limit_test_batches=1", "callbacks.knn.max_samples=40", "logger=csv",
+    "trainer.limit_val_batches=1", "trainer.limit_test_batches=1", "callbacks.probes.max_samples=40", "logger=csv",
 )  # fmt: skip
 POINTS = (
     "logger=csv",

@@ -58,14 +58,14 @@ def application(command: Command) -> Callable[[Callable[[DictConfig], Path]], Ca
     return decorate
 
 
-def configuration(*overrides: str) -> dict[str, Any]:
-    """The configuration of `python src/pretrain.py OVERRIDES`, in plain containers: for notebooks and tests.
+def configuration(*overrides: str, script: str = "pretrain") -> dict[str, Any]:
+    """The configuration of `python src/<script>.py OVERRIDES`, in plain containers: for notebooks and tests.
 
     Such as `experiment.pretrain(configuration("method=rotnet", "data=flowers"), Path("runs/mine"))`.
     """
     register_resolvers()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config: Any = OmegaConf.to_container(hydra.compose("pretrain", list(overrides)), resolve=True)
+        config: Any = OmegaConf.to_container(hydra.compose(script, list(overrides)), resolve=True)
     return dict(config)
 
 

@@ -78,7 +78,7 @@ def names(runs: list[str]) -> list[str]:
 
 
 def asked_the_same(name: str, subject: Subject, first: Subject) -> tuple[Embeddings, Embeddings]:
-    """A run's embeddings of the images that labels are drawn from, and of those to be told, classes as in the first run.
+    """A run's embeddings of what labels are drawn from, and of what is to be told, labelled as in the first run.
 
     Raises:
         UserError: They are not the images of the first run.

@@ -28,6 +28,7 @@ from fewlabels.rundir import save_results
 log = logging.getLogger(__name__)
 HEADINGS = {
     "Few labels": ("label_efficiency", "layers"),
+    "The curve": ("unrolled",),
     "Health": ("health", "rotations"),
     "The space": ("umap", "components", "distances"),
     "The images": ("gallery", "neighbours"),
@@ -62,15 +63,13 @@ def load(settings: dict[str, Any]) -> Subject:
     config = checkpoint["fewlabels"]["config"]
     described = checkpoint["fewlabels"]["backbone"]
     datamodule = make(data_settings(config["data"], settings["data"], described))
-    if not hasattr(datamodule, "images"):
-        raise UserError(f"{path} was trained on points; what there is to see of them is in its figures/ already.")
     datamodule.setup()
     image = {name: getattr(datamodule, name) for name in ("channels", "size", "mean", "std")}
     for name in ("channels", "size"):
-        if image[name] != described[name]:
+        if image[name] != (before := described.get(name)):
             raise UserError(
-                f"data.{name}={image[name]}, but the network was trained with {described[name]}. Give data.{name}="
-                f"{described[name]}."
+                f"data={datamodule.name} has {name} {image[name]}, but the network was trained with {before}. Give "
+                f"data.{name}={before}, or images like those that it was trained on."
             )
     seed_everything(config["seed"], verbose=False)  # the network's first weights
     backbone = make(config["backbone"], **image)
@@ -95,13 +94,27 @@ def description(config: dict[str, Any], checkpoint: dict[str, Any], datamodule: 
     return {
         "method": config["method"]["called"],
         "backbone": checkpoint["fewlabels"]["backbone"].get("name", "mlp"),
-        "data": f"{datamodule.name}, {len(datamodule.paths):,} images of {datamodule.size} px"
-        + (", SYNTHETIC" if datamodule.synthetic else f", {datamodule.root or 'fetched'}"),
-        "pretrained on": f"{len(datamodule.indices('train')):,} images, {checkpoint['epoch'] + 1} epochs, seed "
+        "data": f"{datamodule.name}, {len(datamodule.paths):,} {what_it_holds(datamodule)}",
+        "pretrained on": f"{len(datamodule.indices('train')):,} of them, {checkpoint['epoch'] + 1} epochs, seed "
         f"{config['seed']}",
         "time": f"{done['seconds'] / 60:.1f} minutes" if "seconds" in done else "unknown",
         "checkpoint": path,
+        "trained by": command(path.parent.parent / "config.yaml"),
     }
+
+
+def what_it_holds(datamodule: Any) -> str:
+    """What a data set consists of, in words."""
+    if datamodule.size is None:
+        return "points, drawn by the program"
+    origin = "SYNTHETIC" if datamodule.synthetic else datamodule.root or "fetched"
+    return f"images of {datamodule.size} px, {origin}"
+
+
+def command(file: Path) -> str:
+    """The command line that a run's config.yaml is headed by."""
+    first = file.read_text().partition("\n")[0] if file.is_file() else ""
+    return first.removeprefix("# ") if first.startswith("# ") else "unknown"
 
 
 def data_settings(trained_on: dict[str, Any], changes: list[str], described: dict[str, Any]) -> dict[str, Any]:
@@ -128,9 +141,11 @@ def data_settings(trained_on: dict[str, Any], changes: list[str], described: dic
 def parts(datamodule: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
     """Where labels are drawn from, what is asked about (both as positions in `rows`), and how to call the latter.
 
-    Classes unseen in pretraining, halved by the hash of the path, if there are two or more; else the training images
-    whose labels may be used, and the test part.
+    Of points the training and the test part. Of images classes unseen in pretraining, halved by the hash of the path, if
+    there are two or more; else the training images whose labels may be used, and the test part.
     """
+    if datamodule.size is None:
+        return *(np.searchsorted(rows, datamodule.indices(split)) for split in ("train", "test")), "held-out points"
     unseen = len(datamodule.unseen_classes)
     if unseen > 1:
         pool = datamodule.indices("unseen")

@@ -64,7 +64,7 @@ def pretrain(config: dict[str, Any], directory: Path) -> None:
         save_results(metrics, directory)
         for line in in_words(metrics, directory, synthetic=experiment.datamodule.synthetic):
             log.info(line)
-    finish_loggers(experiment.trainer.loggers, exit_code=0)
+    finish_loggers(experiment.trainer.loggers, 0, directory / "checkpoints" / "last.ckpt")
 
 
 def fit(config: dict[str, Any], experiment: Experiment, directory: Path) -> dict[str, float]:

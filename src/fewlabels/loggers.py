@@ -87,7 +87,8 @@ def wandb_logger(
         config: The whole resolved configuration.
 
     Returns:
-        The logger, or None with a warning where W&B cannot even start; metrics.csv is written in any case.
+        The logger; offline, with a warning, where the server does not answer in 30 s, and None where W&B cannot even
+        start: metrics.csv is written in any case.
     """
     os.environ.setdefault("WANDB_SILENT", "true")  # before the import, which reads it
     import wandb
@@ -95,15 +96,17 @@ def wandb_logger(
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         return WandbLogger(save_dir=directory)  # speaks on the first process only
     offline = os.environ.get("WANDB_MODE", "") == "offline" or not _logged_in()
-    try:
-        run = wandb.init(
-            dir=directory, project=project, name=name, group=group, config=config,
-            mode="offline" if offline else "online", settings=wandb.Settings(silent=True, reinit="finish_previous"),
-        )  # fmt: skip
-    except (wandb.Error, OSError) as error:
-        log.warning("Weights & Biases cannot start (%s); this run is logged to metrics.csv alone.", error)
-        return None
-    return WandbLogger(save_dir=directory, experiment=run)
+    for mode in ["offline"] if offline else ["online", "offline"]:
+        try:
+            run = wandb.init(
+                dir=directory, project=project, name=name, group=group, config=config, mode=mode,
+                settings=wandb.Settings(silent=True, reinit="finish_previous", init_timeout=30),
+            )  # fmt: skip
+            return WandbLogger(save_dir=directory, experiment=run)
+        except (wandb.Error, OSError) as error:
+            instead = "logged offline" if mode == "online" else "logged to metrics.csv alone"
+            log.warning("Weights & Biases cannot start (%s); this run is %s.", str(error).partition("\n")[0], instead)
+    return None
 
 
 def _logged_in() -> bool:
@@ -152,14 +155,31 @@ def amend_wandb_run(
         log.info("Logged offline; to upload: wandb sync %s", folder)
 
 
-def finish_loggers(loggers: Iterable[Any], exit_code: int) -> None:
-    """End the job's W&B run inside the job, or a sweep's jobs would share one; say how to upload an offline one."""
+def log_checkpoint(run: Any, checkpoint: Path) -> None:
+    """Add a checkpoint to a W&B run as an artifact of type "model", named after the run."""
+    import wandb
+
+    artifact = wandb.Artifact(f"network-{run.id}", type="model")
+    artifact.add_file(str(checkpoint))
+    run.log_artifact(artifact)
+
+
+def finish_loggers(loggers: Iterable[Any], exit_code: int, checkpoint: Path | None = None) -> None:
+    """End the job's W&B run inside the job, or a sweep's jobs would share one; say how to upload an offline one.
+
+    Args:
+        loggers: Of the trainer.
+        exit_code: 0, or 1 of a job that failed.
+        checkpoint: What an online run takes along; an offline one would only double it on the disk.
+    """
     wandb = sys.modules.get("wandb")
     for logger in loggers:
         if exit_code and isinstance(logger, MetricsCSV):
             logger.save()
         if wandb and isinstance(logger, WandbLogger) and wandb.run is not None:
             directory, offline = Path(wandb.run.dir).parent, wandb.run.offline
+            if checkpoint and checkpoint.is_file() and not offline:
+                log_checkpoint(wandb.run, checkpoint)
             wandb.finish(exit_code=exit_code)
             if offline:
                 log.info("Logged offline; to upload: wandb sync %s", directory)

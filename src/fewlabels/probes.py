@@ -28,12 +28,32 @@ def knn_accuracy(train: Embeddings, test: Embeddings, *, neighbours: int = 20) -
     """
     from sklearn.neighbors import KNeighborsClassifier
 
-    known, asked = train.labels >= 0, test.labels >= 0
-    if not asked.any() or len(np.unique(train.labels[known])) < 2:
+    known, asked = train.select(train.labels >= 0), test.select(test.labels >= 0)
+    if not len(asked) or len(np.unique(known.labels)) < 2:
         return float("nan")
-    probe = KNeighborsClassifier(min(neighbours, int(known.sum())), metric="cosine")
-    probe.fit(train.vectors[known], train.labels[known])
-    return float(probe.score(test.vectors[asked], test.labels[asked]))
+    probe = KNeighborsClassifier(min(neighbours, len(known)), metric="cosine")
+    return float(probe.fit(known.vectors, known.labels).score(asked.vectors, asked.labels))
+
+
+def linear_accuracy(train: Embeddings, test: Embeddings) -> float:
+    """Accuracy of ridge regression onto the classes, on standardised embeddings: a linear probe that fits at once.
+
+    Args:
+        train: Labelled embeddings; those with label -1 are left out.
+        test: What is to be told, likewise.
+
+    Returns:
+        A share of 1; NaN where nothing on either side is labelled, or all training embeddings are of one class.
+    """
+    from sklearn.linear_model import RidgeClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    known, asked = train.select(train.labels >= 0), test.select(test.labels >= 0)
+    if not len(asked) or len(np.unique(known.labels)) < 2:
+        return float("nan")
+    probe = make_pipeline(StandardScaler(), RidgeClassifier(alpha=float(len(known))))
+    return float(probe.fit(known.vectors, known.labels).score(asked.vectors, asked.labels))
 
 
 def few_label_accuracy(

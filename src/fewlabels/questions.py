@@ -196,9 +196,32 @@ def rotations_told(subject: Subject, findings: Findings) -> None:
     findings.figures["rotations"] = (figure, "Which turns are taken for which")
 
 
-QUESTIONS: tuple[Callable[[Subject, Findings], None], ...] = (
+def unrolled(subject: Subject, findings: Findings) -> None:
+    """Does the one-dimensional embedding of held-out points run along the curve?"""
+    from scipy.stats import spearmanr
+
+    from fewlabels.figures.spirals import embedding_figure, position_figure
+
+    if (dim := subject.everything.vectors.shape[1]) != 1:
+        raise UserError(f"The network embeds in {dim} dimensions; backbone.dim=1 would give an order.")
+    part, data = subject.tested, subject.datamodule
+    points, position = data.points("test"), data.position("test")
+    before = subject.embed(subject.untrained, part.index).vectors[:, 0]
+    now, then = (abs(float(spearmanr(z, position).statistic)) for z in (part.vectors[:, 0], before))
+    findings.metrics |= {"test/spearman": now, "test/spearman_untrained": then}
+    figure = position_figure(position, part.vectors[:, 0], data.labels[part.index], data.classes, spearman=now)
+    findings.figures["unrolled"] = (figure, "The embedding against the place on the curve")
+    findings.figures["unrolled_plane"] = (embedding_figure(points, part.vectors[:, 0]), "The embedding as a colour")
+    findings.sentences.append(
+        f"The embedding orders {len(part):,} held-out points as the curve does with a rank correlation of {now:.4f} "
+        f"(|Spearman|, 1 is perfect; the untrained network {then:.4f})."
+    )
+
+
+OF_IMAGES: tuple[Callable[[Subject, Findings], None], ...] = (
     efficiency, class_geometry, typical, projections, health, layers, alike, rotations_told,
 )  # fmt: skip
+OF_POINTS: tuple[Callable[[Subject, Findings], None], ...] = (unrolled,)
 
 
 def chosen(names: Sequence[str] | None) -> list[Callable[[Subject, Findings], None]]:
@@ -207,7 +230,7 @@ def chosen(names: Sequence[str] | None) -> list[Callable[[Subject, Findings], No
     Raises:
         UserError: There is no question of that name.
     """
-    known = {question.__name__: question for question in QUESTIONS}
+    known = {question.__name__: question for question in (*OF_IMAGES, *OF_POINTS)}
     for name in names or ():
         if name not in known:
             raise UserError(f"questions names {name!r}, which is none of {', '.join(known)}.")
@@ -215,9 +238,10 @@ def chosen(names: Sequence[str] | None) -> list[Callable[[Subject, Findings], No
 
 
 def ask(subject: Subject, questions: Sequence[Callable[[Subject, Findings], None]]) -> Findings:
-    """Ask them in turn; one that the data cannot answer is noted down, and the others are asked."""
+    """Ask those that fit the data in turn; one that cannot be answered is noted down, and the others are asked."""
     findings = Findings()
-    for question in questions:
+    fitting = OF_POINTS if subject.datamodule.size is None else OF_IMAGES
+    for question in (question for question in questions if question in fitting):
         try:
             question(subject, findings)
         except UserError as error:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,6 +93,11 @@ def efficiency_table(table: "pd.DataFrame", probe: str) -> Table:
 def facts(values: Mapping[str, Any]) -> Table:
     """What was run, on what, with what: a table of names and values, the machine and the versions among them."""
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    import torch
+
+    gpu = f"{torch.cuda.device_count()} × {torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
+    machine = (
+        f"{gpu}{os.cpu_count()} CPU cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    )
     every = {**values, "machine": machine, "versions": versions}
     return Table("", ["", ""], [[name, str(value)] for name, value in every.items()], text=True)

@@ -53,15 +53,10 @@ def in_words(results: Mapping[str, float], directory: Path, *, synthetic: bool) 
         lines.append(
             f"Rotation told rightly on test images: {get('test/rotation_accuracy'):.1%} (chance {chance:.0%})."
         )
-    if "val/knn_accuracy" in results:
-        before = (
-            f"; untrained: {results['val/knn_accuracy_untrained']:.1%}"
-            if "val/knn_accuracy_untrained" in results
-            else ""
-        )
-        lines.append(
-            f"Classes told by the nearest neighbours' labels, held-out data: {get('val/knn_accuracy'):.1%}{before}."
-        )
+    for name, whose in (("knn", "the nearest neighbours' labels"), ("linear", "a linear probe")):
+        if (key := f"val/{name}_accuracy") in results:
+            before = f"; untrained: {results[f'{key}_untrained']:.1%}" if f"{key}_untrained" in results else ""
+            lines.append(f"Classes told by {whose}, held-out data: {results[key]:.1%}{before}.")
     if synthetic:
         lines.append(
             "SYNTHETIC images: none of these figures says anything about real ones. Real images: data.root=FOLDER"

@@ -8,7 +8,7 @@ import queue
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -50,6 +50,17 @@ def folder_source(root: str | Path, name: str, *, resize: str, size: int, channe
         return _decode_all(str(Path(root).absolute()), paths, resize, target, advance)
 
     return Source(name, (channels, size, size), stamp.hexdigest(), lambda: (paths, write), where=str(root))
+
+
+def file_sizes(root: str | Path, paths: Sequence[str]) -> np.ndarray:
+    """Width and height in pixels of image files below `root`, int64 [n, 2], from their headers alone."""
+    from PIL import Image
+
+    sizes = []
+    for path in paths:
+        with Image.open(Path(root) / path) as image:
+            sizes.append(image.size)
+    return np.array(sizes, np.int64).reshape(-1, 2)
 
 
 def scan_folder(root: str | Path) -> list[tuple[str, int, int]]:

@@ -1,11 +1,12 @@
 """Points in the plane: their 1-D embedding, their neighbour graph, and the pairs of one batch."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fewlabels.figures.style import CONTINUOUS, INK, MUTED, NEGATIVE, POSITIVE, caption, new_figure, tidy
+from fewlabels.figures.style import CONTINUOUS, INK, MUTED, NEGATIVE, POSITIVE, caption, class_colours, new_figure, tidy
 
 
 def embedding_figure(points: NDArray[np.float32], embedding: NDArray[np.float32]) -> Any:
@@ -19,6 +20,27 @@ def embedding_figure(points: NDArray[np.float32], embedding: NDArray[np.float32]
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=MUTED, labelsize=9)
     caption(figure, "a colour that runs evenly from one outer end to the other means: unrolled", n=len(points))
+    return figure
+
+
+def position_figure(
+    position: NDArray[np.float32],
+    embedding: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+    *,
+    spearman: float,
+) -> Any:
+    """Draw the 1-D embedding [N] against the true position on the curve [N], coloured by arm."""
+    figure = new_figure(6.4, 4.6)
+    axis = figure.subplots()
+    for name, colour, own in class_colours(labels, classes):
+        axis.scatter(position[own], embedding[own], s=16, color=colour, linewidths=0, label=name)
+    axis.set(xlabel="true position on the curve (arc length, ±1 at the outer ends)", ylabel="embedding z")
+    axis.set_title(f"|Spearman| = {spearman:.4f}", fontsize=12, color=INK)
+    axis.legend(frameon=False, fontsize=9)
+    tidy(axis)
+    caption(figure, "held-out points; a line that never turns means: unrolled", n=len(position))
     return figure
 
 

@@ -1,4 +1,4 @@
-"""A kNN accuracy on held-out labels while pretraining goes on, beside that of the untrained network."""
+"""How well held-out labels are told while pretraining goes on, beside the untrained network."""
 
 import copy
 from typing import Any
@@ -8,14 +8,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
 from fewlabels.embeddings import Embeddings, extract, sample
-from fewlabels.probes import knn_accuracy
+from fewlabels.probes import knn_accuracy, linear_accuracy
 
 
-class OnlineKNN(Callback):
-    """Log `val/knn_accuracy` every few epochs and at the end, beside it `val/knn_accuracy_untrained`.
+class OnlineProbes(Callback):
+    """Log `val/knn_accuracy` and `val/linear_accuracy` every few epochs and at the end, and `…_untrained` beside them.
 
-    It runs on the first process over whole, capped sets, so that no sample is counted twice. The labels are those that
-    `data.label_fraction` leaves; without any, nothing is logged.
+    They run on the first process over whole, capped sets, so that no sample is counted twice. The labels are those
+    that `data.label_fraction` leaves; without any, nothing is logged.
 
     Args:
         every_n_epochs: Between two measurements.
@@ -23,10 +23,10 @@ class OnlineKNN(Callback):
         max_samples: At most so many training samples, drawn once, and a fifth as many held-out ones.
     """
 
-    def __init__(self, every_n_epochs: int = 5, neighbours: int = 20, max_samples: int = 5000) -> None:
+    def __init__(self, every_n_epochs: int = 10, neighbours: int = 20, max_samples: int = 2000) -> None:
         self.every_n_epochs, self.neighbours, self.max_samples = every_n_epochs, neighbours, max_samples
         self.untrained: nn.Module | None = None
-        self.baseline = float("nan")
+        self.baseline: dict[str, float] = {}
         self._kept: dict[str, Any] | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -46,18 +46,17 @@ class OnlineKNN(Callback):
             or not (last or (trainer.current_epoch + 1) % self.every_n_epochs == 0)
         ):
             return
-        metrics = {"val/knn_accuracy": self._measure(trainer, pl_module)}
+        metrics = self._measure(trainer, pl_module)
         if self.untrained is not None:
             trained, pl_module.backbone = pl_module.backbone, self.untrained
             try:
                 self.baseline = self._measure(trainer, pl_module)
             finally:
                 pl_module.backbone, self.untrained = trained, None
-        metrics["val/knn_accuracy_untrained"] = self.baseline
-        metrics = {name: value for name, value in metrics.items() if not np.isnan(value)}
-        pl_module.log_dict(metrics, rank_zero_only=True)
+        metrics |= {f"{name}_untrained": value for name, value in self.baseline.items()}
+        pl_module.log_dict({f"val/{name}": value for name, value in metrics.items()}, rank_zero_only=True)
 
-    def _measure(self, trainer: Trainer, method: Any) -> float:
+    def _measure(self, trainer: Trainer, method: Any) -> dict[str, float]:
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         sets: list[Embeddings] = []
         for indices, limit in (
@@ -66,13 +65,17 @@ class OnlineKNN(Callback):
         ):
             chosen = sample(indices, limit)
             if not len(chosen):
-                return float("nan")
+                return {}
             context = trainer.precision_plugin.forward_context()
             sets.append(extract(method.embed, datamodule.loader(chosen), method, method.device, context))
-        return knn_accuracy(*sets, neighbours=self.neighbours)
+        found = {
+            "knn_accuracy": knn_accuracy(*sets, neighbours=self.neighbours),
+            "linear_accuracy": linear_accuracy(*sets),
+        }
+        return {name: value for name, value in found.items() if not np.isnan(value)}
 
     def state_dict(self) -> dict[str, Any]:
-        """What is known of the untrained network: its accuracy, or its weights until that is measured."""
+        """What is known of the untrained network: its accuracies, or its weights until these are measured."""
         return {"baseline": self.baseline, "untrained": self.untrained and self.untrained.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -6,13 +6,13 @@ from lightning.pytorch import Callback, Trainer
 from torch import nn
 
 from fewlabels.backbones import Backbone
-from fewlabels.callbacks.knn import OnlineKNN
+from fewlabels.callbacks.probes import OnlineProbes
 from fewlabels.data.spirals import Spirals
 from fewlabels.embeddings import extract
 from fewlabels.loggers import MetricsCSV
 from fewlabels.methods.base import Method
 from fewlabels.optim import Recipe
-from fewlabels.probes import knn_accuracy
+from fewlabels.probes import knn_accuracy, linear_accuracy
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*is smaller than the logging interval.*"),
     pytest.mark.filterwarnings(r"ignore::FutureWarning:(lightning|torch)\..*"),
 ]
-NAMES = ("val/knn_accuracy", "val/knn_accuracy_untrained")
+NAMES = tuple(f"val/{probe}_accuracy{when}" for when in ("", "_untrained") for probe in ("knn", "linear"))
 
 
 class Points(Spirals):
@@ -73,8 +73,8 @@ def make_trainer(folder, *callbacks, epochs=2, **options):
 
 
 def by_hand(backbone, data, neighbours):
-    sets = (extract(backbone, data.loader(data.indices(split)), backbone) for split in ("train", "val"))
-    return knn_accuracy(*sets, neighbours=neighbours)
+    sets = [extract(backbone, data.loader(data.indices(split)), backbone) for split in ("train", "val")]
+    return knn_accuracy(*sets, neighbours=neighbours), linear_accuracy(*sets)
 
 
 def numbers(trainer):
@@ -85,10 +85,10 @@ def numbers(trainer):
 def test_it_measures_the_network_as_it_is_and_as_it_began(sanity_steps, tmp_path):
     method, data = make_method(), Points()
     untrained = copy.deepcopy(method.backbone)
-    trainer = make_trainer(tmp_path, OnlineKNN(1, neighbours=5), epochs=3, num_sanity_val_steps=sanity_steps)
+    trainer = make_trainer(tmp_path, OnlineProbes(1, neighbours=5), epochs=3, num_sanity_val_steps=sanity_steps)
     trainer.fit(method, data)
     trained, before = by_hand(method.backbone, data, 5), by_hand(untrained, data, 5)
-    assert numbers(trainer) == pytest.approx(dict(zip(NAMES, (trained, before), strict=True)))
+    assert numbers(trainer) == pytest.approx(dict(zip(NAMES, (*trained, *before), strict=True)))
     assert trained != before
 
 
@@ -97,7 +97,7 @@ def test_training_does_not_notice_it(frozen, tmp_path):
     """A backbone that stays in eval mode, or is not put back, would train otherwise."""
     watched, alone = make_method(frozen=frozen), make_method(frozen=frozen)
     backbone = watched.backbone
-    make_trainer(tmp_path, OnlineKNN(1)).fit(watched, Points())
+    make_trainer(tmp_path, OnlineProbes(1)).fit(watched, Points())
     make_trainer(tmp_path).fit(alone, Points())
     assert watched.backbone is backbone
     assert watched.seen == alone.seen == [True, True, True, not frozen, True, True]
@@ -108,20 +108,20 @@ def test_training_does_not_notice_it(frozen, tmp_path):
 
 def test_it_measures_every_so_many_epochs_and_at_the_end(tmp_path):
     log = MetricsCSV(str(tmp_path))
-    make_trainer(tmp_path, OnlineKNN(every_n_epochs=2), epochs=5, logger=log).fit(make_method(), Points())
+    make_trainer(tmp_path, OnlineProbes(every_n_epochs=2), epochs=5, logger=log).fit(make_method(), Points())
     measured = [row["epoch"] for row in log.rows.values() if NAMES[0] in row]
     assert measured == [1, 3, 4]
-    assert len({row[NAMES[1]] for row in log.rows.values() if NAMES[1] in row}) == 1
+    assert len({row[NAMES[2]] for row in log.rows.values() if NAMES[2] in row}) == 1
 
 
 def test_it_looks_at_no_more_samples_than_it_may(tmp_path):
     data = Points()
-    make_trainer(tmp_path, OnlineKNN(max_samples=50), epochs=1).fit(make_method(), data)
+    make_trainer(tmp_path, OnlineProbes(max_samples=50), epochs=1).fit(make_method(), data)
     assert data.asked == [50, 10] * 2
 
 
 def test_without_labels_it_logs_nothing(tmp_path):
-    trainer = make_trainer(tmp_path, OnlineKNN(1), epochs=1)
+    trainer = make_trainer(tmp_path, OnlineProbes(1), epochs=1)
     trainer.fit(make_method(), Points(labelled=False))
     assert numbers(trainer) == {}
 
@@ -136,12 +136,12 @@ class StopAfter(Callback):
 
 @pytest.mark.parametrize("interrupted", [1, 3], ids=["before it measured", "after it measured"])
 def test_a_resumed_run_knows_the_untrained_network(interrupted, tmp_path):
-    whole = make_trainer(tmp_path, OnlineKNN(every_n_epochs=2), epochs=4)
+    whole = make_trainer(tmp_path, OnlineProbes(every_n_epochs=2), epochs=4)
     whole.fit(make_method(), Points())
-    first = make_trainer(tmp_path, OnlineKNN(every_n_epochs=2), StopAfter(interrupted), epochs=4)
+    first = make_trainer(tmp_path, OnlineProbes(every_n_epochs=2), StopAfter(interrupted), epochs=4)
     first.fit(make_method(), Points())
     first.save_checkpoint(tmp_path / "a.ckpt")
-    rest = make_trainer(tmp_path, OnlineKNN(every_n_epochs=2), epochs=4)
+    rest = make_trainer(tmp_path, OnlineProbes(every_n_epochs=2), epochs=4)
     rest.fit(make_method(), Points(), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
     assert rest.current_epoch == 4
     assert numbers(rest) == numbers(whole)
