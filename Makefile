@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help setup pretrain evaluate test check bench sweep clean
+.PHONY: help setup pretrain evaluate notebooks test check bench sweep clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -26,6 +26,10 @@ sweep: $(VENV)/.ready ## Sweep SimCLR's temperature and batch size on plankton
 
 evaluate: $(VENV)/.ready ## Look at what a run has learned, RUN=RUN_DIR; without it the latest
 	@$(BIN)/python src/evaluate.py run=$(or $(RUN),$(shell ls -td runs/*/*/checkpoints 2>/dev/null | head -1 | xargs -r dirname)) $(ARGS)
+
+notebooks: $(VENV)/.ready ## Run the notebooks on synthetic images, into runs/notebooks/*.html
+	@$(BIN)/jupyter nbconvert --log-level=ERROR --execute --to html --output-dir runs/notebooks notebooks/*.ipynb
+	@ls runs/notebooks/*.html
 
 test: $(VENV)/.ready ## Run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile $(ARGS)

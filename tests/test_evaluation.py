@@ -68,7 +68,7 @@ def test_it_leaves_figures_tables_embeddings_and_a_report(evaluated):
     found = Embeddings.load(run / "embeddings.parquet")
     assert set(found.splits) == {"train", "val", "test", "unseen"}
     assert len(found.classes) == 9
-    assert "90 labels of" in done.stdout
+    assert "90 labels give" in done.stdout
     assert "SYNTHETIC" in done.stdout
 
 

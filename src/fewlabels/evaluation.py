@@ -3,8 +3,6 @@
 import copy
 import json
 import logging
-import shlex
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from fewlabels.loading import read_checkpoint
 from fewlabels.loggers import amend_wandb_run
 from fewlabels.questions import ask, chosen
 from fewlabels.report import Section, Table, efficiency_table, facts, write_report
-from fewlabels.rundir import save_results
+from fewlabels.rundir import command_line, save_results
 
 log = logging.getLogger(__name__)
 HEADINGS = {
@@ -141,8 +139,8 @@ def data_settings(trained_on: dict[str, Any], changes: list[str], described: dic
 def parts(datamodule: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
     """Where labels are drawn from, what is asked about (both as positions in `rows`), and how to call the latter.
 
-    Of points the training and the test part. Of images classes unseen in pretraining, halved by the hash of the path, if
-    there are two or more; else the training images whose labels may be used, and the test part.
+    Of points the training and the test part. Of images classes unseen in pretraining, halved by the hash of the path,
+    if there are two or more; else the training images whose labels may be used, and the test part.
     """
     if datamodule.size is None:
         return *(np.searchsorted(rows, datamodule.indices(split)) for split in ("train", "test")), "held-out points"
@@ -190,7 +188,7 @@ def sections(subject: Subject, findings: Findings) -> list[Section]:
     }
     table = findings.tables.get("label_efficiency")
     tables = [] if table is None else [efficiency_table(table, probe) for probe in table["probe"].unique()]
-    asked = Section("What was run", tables=[facts(subject.described)], code=[shlex.join(["python", *sys.argv])])
+    asked = Section("What was run", tables=[facts(subject.described)], code=[command_line()])
     return [
         *(Section(name, figures, tables if name == "Few labels" else ()) for name, figures in shown.items()),
         Section("Left out", tables=[Table("", ["", ""], [["", why] for why in findings.left_out], text=True)])

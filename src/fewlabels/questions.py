@@ -58,8 +58,8 @@ def efficiency_in_words(table: Any, where: str) -> list[str]:
         full = float(scores(TRAINED, total).mean())
         enough = next(n for n in sorted(rows["labels"].unique()) if scores(TRAINED, n).mean() >= 0.95 * full)
         said.append(
-            f"{probe}: {few} labels of {total:,} give {mean:.1f} ± {half:.1f} % on {where}, {gain:+.1f} ± {error:.1f} "
-            f"points against the untrained network; 95% of full accuracy ({full:.1f} %) needs {enough:,} labels."
+            f"{probe}: {few} labels give {mean:.1f} ± {half:.1f} % on {where}, {gain:+.1f} ± {error:.1f} points "
+            f"against the untrained network; {enough:,} labels reach 95% of what {total:,} give ({full:.1f} %)."
         )
     return said
 

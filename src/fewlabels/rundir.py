@@ -16,7 +16,7 @@ from fewlabels.files import write_whole
 def save_config(config: dict[str, Any], directory: Path) -> None:
     """Write the resolved, complete configuration, headed by the command that made it."""
     directory.mkdir(parents=True, exist_ok=True)
-    text = f"# {shlex.join(['python', *sys.argv])}\n{OmegaConf.to_yaml(OmegaConf.create(config))}"
+    text = f"# {command_line()}\n{OmegaConf.to_yaml(OmegaConf.create(config))}"
     write_whole(directory / "config.yaml", text)
 
 
@@ -64,9 +64,21 @@ def in_words(results: Mapping[str, float], directory: Path, *, synthetic: bool) 
     if (directory / "figures").is_dir():
         lines.append(f"Figures: {directory / 'figures'}")
     lines.append(f"The network: fewlabels.load_backbone({str(directory)!r})")
-    longer = ["python", sys.argv[0], f"resume={directory}", f"trainer.max_epochs={2 * results['epochs']:.0f}"]
-    lines.append(f"To train longer: {shlex.join(longer)}")
+    longer = [f"resume={directory}", f"trainer.max_epochs={2 * results['epochs']:.0f}"]
+    lines.append(f"To train longer: {shlex.join(['python', script(), *longer])}")
     return lines
+
+
+def script() -> str:
+    """The script that is running; from a notebook or a test, the one that it stands in for."""
+    return sys.argv[0] if Path(sys.argv[0]).suffix == ".py" and "launcher" not in sys.argv[0] else "src/pretrain.py"
+
+
+def command_line() -> str:
+    """What was typed to get here, or that nothing was."""
+    return (
+        shlex.join(["python", *sys.argv]) if script() == sys.argv[0] else "called from Python, not from a command line"
+    )
 
 
 def _duration(seconds: float) -> str:
