@@ -13,7 +13,7 @@ def main(cfg: DictConfig) -> Path:
     """Run one job, on as many processes as the trainer asks for."""
     from fewlabels.launch import launch
 
-    return launch("fewlabels.experiment:pretrain", cfg)
+    return launch("fewlabels.experiment:train", cfg)
 
 
 if __name__ == "__main__":

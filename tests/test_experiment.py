@@ -17,7 +17,7 @@ from fewlabels.application import configuration
 from fewlabels.data.cifar10 import Cifar10
 from fewlabels.data.stl10 import Stl10
 from fewlabels.errors import UserError
-from fewlabels.experiment import pretrain
+from fewlabels.experiment import train
 from test_conf import DATA, METHODS
 
 ROOT = Path(__file__).parents[1]
@@ -48,7 +48,7 @@ def run(tmp_path, monkeypatch):
     def call(*overrides):
         config = configuration(*overrides)
         with warnings.catch_warnings():
-            pretrain(config, tmp_path / "run")
+            train(config, tmp_path / "run")
         return tmp_path / "run"
 
     yield call

@@ -24,6 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fewlabels import jobs
 from fewlabels.composition import CONF, groups, in_plain_words
 from fewlabels.config import Command, ConfigError, changes, is_first, run_dir
 from fewlabels.errors import UserError
@@ -45,6 +46,8 @@ def application(command: Command) -> Callable[[Callable[[DictConfig], Path]], Ca
         @functools.wraps(task)
         def job(cfg: DictConfig) -> None:
             try:
+                if jobs.sweeping() and jobs.begin(cfg, Path(run_dir())):
+                    return
                 directory = task(command.prepare(cfg))
                 if is_first():
                     print(directory)  # noqa: T201 - the contract's last line
@@ -61,7 +64,7 @@ def application(command: Command) -> Callable[[Callable[[DictConfig], Path]], Ca
 def configuration(*overrides: str, script: str = "pretrain") -> dict[str, Any]:
     """The configuration of `python src/<script>.py OVERRIDES`, in plain containers: for notebooks and tests.
 
-    Such as `experiment.pretrain(configuration("method=rotnet", "data=flowers"), Path("runs/mine"))`.
+    Such as `experiment.train(configuration("method=rotnet", "data=flowers"), Path("runs/mine"))`.
     """
     register_resolvers()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
@@ -81,6 +84,8 @@ def _refuse(error: Exception) -> None:
     else:
         _file_log.error("The job failed", exc_info=error)
         log.error("The job failed; its traceback is in %s", Path(run_dir()) / "run.log")
+        if jobs.sweeping():
+            jobs.failed(Path(run_dir()), f"{type(error).__name__}: {error}")
         return
     _file_log.error("%s", said, exc_info=error if not isinstance(error, UserError) else None)
     if HydraConfig.get().mode == RunMode.RUN:
@@ -90,6 +95,7 @@ def _refuse(error: Exception) -> None:
             _remove_empty(directory)
         sys.exit(f"\n{said}")
     log.error("\n%s", said)
+    jobs.failed(Path(run_dir()), said)
     raise ConfigError(f"This job failed: {run_dir()}") from None
 
 
@@ -196,7 +202,7 @@ def register_resolvers() -> None:
     )
     OmegaConf.register_new_resolver("swept", _swept, replace=True)
     OmegaConf.register_new_resolver(
-        "sweep", lambda: Path(HydraConfig.get().sweep.dir).name if _sweeping() else None, replace=True
+        "sweep", lambda: Path(HydraConfig.get().sweep.dir).name if jobs.sweeping() else None, replace=True
     )
     OmegaConf.register_new_resolver(
         "config_groups",
@@ -205,13 +211,9 @@ def register_resolvers() -> None:
     )
 
 
-def _sweeping() -> bool:
-    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-
-
 def _swept() -> str | None:
     """What sets a sweep's job apart, such as "temperature=0.1 batch_size=64"; None outside of a sweep."""
-    if not _sweeping():
+    if not jobs.sweeping():
         return None
     several = {a.partition("=")[0] for a in sys.argv[1:] if "," in a or "range(" in a or "choice(" in a}
     mine = [a.rpartition("=") for a in HydraConfig.get().overrides.task]

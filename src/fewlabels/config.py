@@ -143,4 +143,5 @@ def _prepare_evaluation(cfg: DictConfig) -> DictConfig:
 
 
 PRETRAIN = Command("pretrain", _changes_of_a_resumed_run, _prepare_pretraining)
+FINETUNE = Command("finetune", _changes_of_a_resumed_run, _prepare_pretraining)
 EVALUATE = Command("evaluate", _changes_of_the_data, _prepare_evaluation)

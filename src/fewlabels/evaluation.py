@@ -14,11 +14,11 @@ from omegaconf import OmegaConf
 
 from fewlabels.data import splits
 from fewlabels.errors import UserError
-from fewlabels.experiment import make, quieten
+from fewlabels.experiment import make
 from fewlabels.files import write_whole
 from fewlabels.findings import Findings, Subject, embed_rows
 from fewlabels.loading import read_checkpoint
-from fewlabels.loggers import amend_wandb_run
+from fewlabels.loggers import amend_wandb_run, quieten
 from fewlabels.questions import ask, chosen
 from fewlabels.report import Section, Table, efficiency_table, facts, write_report
 from fewlabels.rundir import command_line, save_results
@@ -73,6 +73,8 @@ def load(settings: dict[str, Any]) -> Subject:
     backbone = make(config["backbone"], **image)
     untrained = copy.deepcopy(backbone).eval()
     method = make(config["method"], backbone=backbone, seed=config["seed"]).eval()
+    if method.supervised:
+        method.learn(names := checkpoint["fewlabels"]["classes"], [1] * len(names))
     method.load_state_dict(checkpoint["state_dict"])
     rows = np.sort(np.concatenate([datamodule.indices(s) for s in ("train", "val", "test", "unseen")]))
     everything = embed_rows(backbone, datamodule, rows)

@@ -60,6 +60,24 @@ def read_checkpoint(run_or_checkpoint: str | Path) -> tuple[dict[str, Any], Path
     return checkpoint, path
 
 
+def begin_with(backbone: Backbone, run_or_checkpoint: str | Path) -> None:
+    """Give a backbone the weights of a pretrained one, for finetuning.
+
+    Raises:
+        UserError: As `read_checkpoint`; or the pretrained network is another one, or was fed other images.
+    """
+    checkpoint, path = read_checkpoint(run_or_checkpoint)
+    theirs, ours = checkpoint["fewlabels"]["backbone"], backbone.description
+    keys = {"builder": "backbone", "name": "backbone.name", "channels": "data.channels", "stem": "data.size"}
+    for key, setting in (keys | {"mean": "data.mean", "std": "data.std"}).items():
+        if theirs.get(key) != ours.get(key):
+            raise UserError(
+                f"checkpoint={path}: its {key} is {theirs.get(key)}, and this network's is {ours.get(key)}. Give the "
+                f"same {setting} as that run."
+            )
+    load_weights(backbone, checkpoint, path)
+
+
 def load_weights(backbone: nn.Module, checkpoint: dict[str, Any], path: Path) -> None:
     """Copy the backbone's weights out of a method's checkpoint; every one must be there and fit.
 

@@ -1,13 +1,14 @@
-"""Where metrics go: a CSV file that survives everything, and Weights & Biases beside it."""
+"""Where metrics go: a CSV file that survives everything, and Weights & Biases beside it; and what stays unsaid."""
 
 import csv
 import io
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -96,7 +97,8 @@ def wandb_logger(
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         return WandbLogger(save_dir=directory)  # speaks on the first process only
     offline = os.environ.get("WANDB_MODE", "") == "offline" or not _logged_in()
-    for mode in ["offline"] if offline else ["online", "offline"]:
+    modes: list[Literal["online", "offline"]] = ["offline"] if offline else ["online", "offline"]
+    for mode in modes:
         try:
             run = wandb.init(
                 dir=directory, project=project, name=name, group=group, config=config, mode=mode,
@@ -107,6 +109,25 @@ def wandb_logger(
             instead = "logged offline" if mode == "online" else "logged to metrics.csv alone"
             log.warning("Weights & Biases cannot start (%s); this run is %s.", str(error).partition("\n")[0], instead)
     return None
+
+
+def quieten() -> None:
+    """Keep libraries' tips and notices out of the terminal; their errors still come through."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning_fabric", "pytorch_lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # Reading a memory map in the main process is on purpose; and epochs may be short
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings(
+        "ignore", message="Checkpoint directory .* exists and is not empty"
+    )  # it is a resumed run's
+    # What we log has been reduced over the ranks already, or belongs to the first alone
+    warnings.filterwarnings("ignore", message="It is recommended to use .*sync_dist=True")
+    warnings.filterwarnings(
+        "ignore", message="You're resuming from a checkpoint that ended before the epoch"
+    )  # Method does
+    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(lightning|torch)\..*")
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(lightning|torch)\..*")
 
 
 def _logged_in() -> bool:

@@ -3,81 +3,21 @@
 import functools
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from fewlabels.errors import UserError
+from fewlabels.lars import LARS
 
 NAMES = ("adamw", "sgd", "lars")
 SCHEDULES = ("cosine", "constant", "step")
 _KEY = "method.optimizer"
 _log = logging.getLogger(__name__)
-
-
-class LARS(Optimizer):
-    """SGD with momentum whose rate adapts to each layer (You et al. 2017, arXiv 1708.03888, algorithm 1).
-
-        local = eta * |w| / (|g| + weight_decay * |w|)
-        v <- momentum * v + lr * local * (g + weight_decay * w)
-        w <- w - v
-
-    `local` is 1 where |w| or |g| is 0, and in groups with `adapt=False`, as SimCLR's code has biases and norms.
-
-    Args:
-        params: parameters, or groups of them, which may override the values below.
-        lr: the global rate.
-        momentum: of the velocity, which holds the rate already.
-        weight_decay: L2, inside the adapted gradient.
-        eta: the trust coefficient; 0.001 in SimCLR's code.
-        adapt: whether the layers' rates adapt at all.
-    """
-
-    def __init__(
-        self,
-        params: Iterable[Tensor] | Iterable[dict[str, Any]],
-        lr: float,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        eta: float = 0.001,
-        adapt: bool = True,
-    ) -> None:
-        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "eta": eta, "adapt": adapt}
-        super().__init__(params, defaults)
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        """Move every parameter that has a gradient; returns the closure's loss, if a closure is given."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    self._move(weight, weight.grad, group)
-        return loss
-
-    def _move(self, weight: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
-        update = grad.add(weight, alpha=group["weight_decay"])
-        if group["adapt"]:
-            update *= _local_rate(weight, grad, group["weight_decay"], group["eta"])
-        state = self.state[weight]
-        if "velocity" not in state:
-            state["velocity"] = torch.zeros_like(weight)
-        velocity = state["velocity"].mul_(group["momentum"]).add_(update, alpha=group["lr"])
-        weight -= velocity
-
-
-def _local_rate(weight: Tensor, grad: Tensor, weight_decay: float, eta: float) -> Tensor:
-    w_norm, g_norm = weight.norm(), grad.norm()
-    rate = eta * w_norm / (g_norm + weight_decay * w_norm)
-    return torch.where((w_norm > 0) & (g_norm > 0), rate, torch.ones_like(rate))
 
 
 def lr_factor(
@@ -143,6 +83,23 @@ _CHECKS: Final[tuple[tuple[str, Callable[[Any], bool], str], ...]] = (
 )
 
 
+class Slow(NamedTuple):
+    """A part of what is trained that learns more slowly than the rest, or begins later.
+
+    Until it begins its rate is 0; its gradients are computed all the same, so that DDP knows all parameters from the
+    start.
+
+    Attributes:
+        module: The part.
+        factor: Of the rest's rate.
+        after: Optimizer steps until it begins.
+    """
+
+    module: nn.Module
+    factor: float
+    after: int = 0
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How to train: the optimizer, its rate for any batch size, and the schedule.
@@ -188,7 +145,13 @@ class Recipe:
             raise UserError(f"{_KEY}.nesterov=true needs {_KEY}.momentum above 0, such as 0.9; it is 0.")
 
     def build(
-        self, modules: nn.Module, *, global_batch: int, steps_per_epoch: int, total_steps: int
+        self,
+        modules: nn.Module,
+        *,
+        global_batch: int,
+        steps_per_epoch: int,
+        total_steps: int,
+        slow: Slow | None = None,
     ) -> tuple[Optimizer, LRScheduler]:
         """Make the optimizer of all trainable parameters of `modules`, and a scheduler to step once per step.
 
@@ -197,6 +160,7 @@ class Recipe:
             global_batch: images per optimizer step: all devices, all accumulated batches.
             steps_per_epoch: optimizer steps in an epoch.
             total_steps: optimizer steps in the run.
+            slow: a part of `modules` with a rate of its own.
 
         Raises:
             UserError: there is no step to take.
@@ -207,16 +171,21 @@ class Recipe:
                 f"Nothing to train: {steps_per_epoch} steps per epoch, {total_steps} in all; 1 is the least. "
                 "Raise trainer.max_epochs, or lower data.batch_size below the number of images per device."
             )
-        optimizer = self._optimizer(modules, self.lr * global_batch / 256)
-        return optimizer, LambdaLR(optimizer, self._factor(steps_per_epoch, total_steps))
+        groups = _groups(modules, self.weight_decay, slow)
+        factor = self._factor(steps_per_epoch, total_steps)
+        slowly = lambda step: factor(step) * slow.factor * (step >= slow.after) if slow else 0.0  # noqa: E731
+        factors = [slowly if group.pop("slow") else factor for group in groups]
+        optimizer = self._optimizer(groups, self.lr * global_batch / 256)
+        return optimizer, LambdaLR(optimizer, factors)
 
-    def _optimizer(self, modules: nn.Module, lr: float) -> Optimizer:
-        groups = _groups(modules, self.weight_decay)
+    def _optimizer(self, groups: list[dict[str, Any]], lr: float) -> Optimizer:
         if self.name == "lars":
-            groups[-1]["adapt"] = False
+            for group in groups[1::2]:
+                group["adapt"] = False
             return LARS(groups, lr, momentum=self.momentum, eta=self.eta)
         # On a CPU "fused" takes a quarter of the time of torch's plain loop over the parameters.
-        fused = next(modules.parameters()).device.type in ("cpu", "cuda")
+        first = next(parameter for group in groups for parameter in group["params"])
+        fused = first.device.type in ("cpu", "cuda")
         optimizer: SGD | AdamW
         if self.name == "sgd":
             optimizer = SGD(groups, lr, momentum=self.momentum, nesterov=self.nesterov, fused=fused)
@@ -241,10 +210,14 @@ class Recipe:
         )
 
 
-def _groups(modules: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights, which decay; then biases and norm layers (whatever is 1-D), which do not."""
+def _groups(modules: nn.Module, weight_decay: float, slow: Slow | None) -> list[dict[str, Any]]:
+    """Weights, which decay; then biases and norm layers (whatever is 1-D), which do not; those of a slow part apart."""
     trainable = [parameter for parameter in modules.parameters() if parameter.requires_grad]
     assert trainable, "no trainable parameter"
-    weights = [parameter for parameter in trainable if parameter.ndim > 1]
-    others = [parameter for parameter in trainable if parameter.ndim <= 1]
-    return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    apart = {id(parameter) for parameter in slow.module.parameters()} if slow else set()
+    groups: list[dict[str, Any]] = []
+    for slowly in (False, True) if slow else (False,):
+        part = [parameter for parameter in trainable if (id(parameter) in apart) == slowly]
+        for decay, chosen in (weight_decay, lambda p: p.ndim > 1), (0.0, lambda p: p.ndim <= 1):
+            groups.append({"params": [*filter(chosen, part)], "weight_decay": decay, "slow": slowly})
+    return groups

@@ -2,21 +2,21 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from fewlabels.data import splits
 from fewlabels.data.batches import EpochBatches, Rows, dealt, in_order, make_loader
 from fewlabels.data.decode import RESIZES
 from fewlabels.data.folder import folder_source
-from fewlabels.data.settings import MIN_SIZE, at_least, normalisation, one_of
+from fewlabels.data.settings import MIN_SIZE, at_least, normalisation, one_of, remarks
 from fewlabels.data.store import Source, Store, open_store
 from fewlabels.distributed import rank, world_size
 from fewlabels.errors import UserError
@@ -43,6 +43,7 @@ class ImageDataModule(pl.LightningDataModule):
         unseen: Classes kept from pretraining altogether: names, or how many to draw.
         min_class_size: Smaller classes are set aside, unless named in `seen` or `unseen`.
         label_fraction: Share of the training labels that `labelled` gives, in (0, 1].
+        steps_per_epoch: Optimiser steps in an epoch, however many images there are; None: one pass over them.
         download: Whether the set may be fetched when it is not on disk.
         cache_dir: Where stores live; None: the variable FEWLABELS_CACHE, else ~/.cache/fewlabels.
 
@@ -81,6 +82,7 @@ class ImageDataModule(pl.LightningDataModule):
         unseen: int | Sequence[str] | None = None,
         min_class_size: int = 1,
         label_fraction: float = 1.0,
+        steps_per_epoch: int | None = None,
         download: bool = False,
         cache_dir: str | None = None,
     ) -> None:
@@ -91,6 +93,8 @@ class ImageDataModule(pl.LightningDataModule):
         at_least("size", size, MIN_SIZE, "pixels")
         at_least("batch_size", batch_size, 1, "images per device")
         at_least("min_class_size", min_class_size, 1, "images")
+        if steps_per_epoch is not None:
+            at_least("steps_per_epoch", steps_per_epoch, 1, "step, or null for one pass over the images")
         splits.check_label_fraction(label_fraction)
         self.root, self.source, self.download, self.cache_dir = root, source, download, cache_dir
         self.size, self.channels, self.resize = size, channels, resize
@@ -98,6 +102,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.val_fraction, self.test_fraction, self.label_fraction = val_fraction, test_fraction, label_fraction
         self.seen, self.unseen, self.min_class_size = seen, unseen, min_class_size
         self.mean, self.std = normalisation(mean, std, channels)
+        self.steps_per_epoch, self.with_labels = steps_per_epoch, False
         self.notices: list[str] = []
         self._store: Store | None = None
 
@@ -157,20 +162,8 @@ class ImageDataModule(pl.LightningDataModule):
             source = self.find()
             self._store = open_store(source, self.cache_dir)
             self.synthetic = source.synthetic
-            self.notices += self._remarks(source, self._store)
+            self.notices += remarks(self.name, source, self._store, self._remedy())
         return self._store
-
-    def _remarks(self, source: Source, store: Store) -> Iterator[str]:
-        """Say what nobody should overlook about the images."""
-        count, corrupt = len(store.paths), store.corrupt
-        if source.synthetic:
-            yield (
-                f"SYNTHETIC DATA: the {count} images of {self.name} were drawn by the program; no result on them says "
-                f"anything about real ones. For those give data.root=FOLDER{self._remedy()}."
-            )
-        if corrupt:
-            first = "; ".join(f"{path} ({reason})" for path, reason in islice(corrupt.items(), 5))
-            yield f"{len(corrupt)} of {count + len(corrupt)} files cannot be read and are left out: {first}"
 
     def _remedy(self) -> str:
         return " or data.download=true" if "download" in self.sources else ""
@@ -219,9 +212,23 @@ class ImageDataModule(pl.LightningDataModule):
         """Read rows of the store, uint8 [n, C, H, W]."""
         return self._dataset()[np.asarray(indices, np.int64)].x
 
+    def use_labels(self) -> NDArray[np.int64]:
+        """Train from now on on `labelled` images alone, and hold out labelled ones alone.
+
+        Returns:
+            int64 [K], how many there are to train on of each of the `seen_classes`.
+
+        Raises:
+            UserError: fewer than two classes, or one of which no training image is labelled.
+        """
+        counts = splits.count_labels(self.labels[self.labelled()], self.seen_classes)
+        self.with_labels = True
+        return counts
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Load all of "train", shuffled anew in every epoch; every rank gets its share of each global batch."""
-        batches = EpochBatches(self.indices("train"), self.batch_size, self.seed, rank(), world_size())
+        rows = self.labelled() if self.with_labels else self.indices("train")
+        batches = EpochBatches(rows, self.batch_size, self.seed, rank(), world_size(), self.steps_per_epoch)
         return make_loader(self._dataset(), batches)
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -233,7 +240,9 @@ class ImageDataModule(pl.LightningDataModule):
         return self._dealt("test")
 
     def _dealt(self, split: str) -> DataLoader[Any]:
-        return make_loader(self._dataset(), dealt(self.indices(split), self.batch_size, rank(), world_size()))
+        rows = self.indices(split)
+        rows = rows[self.labels[rows] >= 0] if self.with_labels else rows
+        return make_loader(self._dataset(), dealt(rows, self.batch_size, rank(), world_size()))
 
     def loader(self, split_or_indices: str | np.ndarray, batch_size: int | None = None) -> DataLoader[Any]:
         """Load a whole split, or any rows, in order, on this process alone."""

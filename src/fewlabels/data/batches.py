@@ -46,27 +46,32 @@ class EpochBatches(Sampler[np.ndarray]):
         seed: Of the run.
         rank: This process, in [0, world).
         world: Number of processes.
+        steps: Batches per rank in an epoch, however many rows there are: they come round again, or wait for another
+            epoch. None: as many as the rows fill.
 
     Attributes:
         start: Batches of the epoch to leave out, for going on in mid-epoch; used by the next iteration, then 0.
 
     Raises:
-        UserError: the rows do not fill one global batch.
+        UserError: the rows do not fill one global batch, or there are none.
     """
 
-    def __init__(self, rows: np.ndarray, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
-        if len(rows) < batch_size * world:
+    def __init__(
+        self, rows: np.ndarray, batch_size: int, seed: int, rank: int = 0, world: int = 1, steps: int | None = None
+    ) -> None:
+        if len(rows) < (1 if steps else batch_size * world):
             raise UserError(
                 f"data.batch_size={batch_size} on {world} device(s) needs {batch_size * world} images for one step, "
                 f"and the train split has {len(rows)}. Give data.batch_size at most {len(rows) // world}, "
                 "or fewer devices."
             )
         self.rows, self.batch_size, self.seed, self.rank, self.world = rows, batch_size, seed, rank, world
+        self.steps = steps or len(rows) // (batch_size * world)
         self.epoch = 0
         self.start = 0
 
     def __len__(self) -> int:
-        return len(self.rows) // (self.batch_size * self.world)
+        return self.steps
 
     def set_epoch(self, epoch: int) -> None:
         """Take the order of `epoch` from now on (Lightning calls this)."""
@@ -74,8 +79,10 @@ class EpochBatches(Sampler[np.ndarray]):
 
     def __iter__(self) -> Iterator[np.ndarray]:
         # A generator, so that epoch and start are read with the first batch: Lightning sets them after iter()
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.rows)
-        batches = order[: len(self) * self.world * self.batch_size].reshape(len(self), self.world, self.batch_size)
+        shape = (self.steps, self.world, self.batch_size)
+        rng, rounds = np.random.default_rng((self.seed, self.epoch)), math.ceil(math.prod(shape) / len(self.rows))
+        order = np.concatenate([rng.permutation(self.rows) for _ in range(rounds)])
+        batches = order[: math.prod(shape)].reshape(shape)
         start, self.start = self.start, 0
         yield from batches[start:, self.rank]
 

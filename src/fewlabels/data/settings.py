@@ -1,8 +1,10 @@
-"""Checks of the settings that every set of images has."""
+"""Checks of the settings that every set of images has, and remarks on what was found."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
+from fewlabels.data.store import Source, Store
 from fewlabels.errors import UserError
 
 LUMINANCE = (0.299, 0.587, 0.114)
@@ -37,6 +39,19 @@ def normalisation(
     if min(fitted[1]) <= 0:
         raise UserError(f"data.std={list(std)}: pixels are divided by these, so give numbers above 0, such as 0.25.")
     return fitted
+
+
+def remarks(name: str, source: Source, store: Store, remedy: str) -> Iterator[str]:
+    """Say what nobody should overlook about the images of a set: that they were drawn, or cannot be read."""
+    count, corrupt = len(store.paths), store.corrupt
+    if source.synthetic:
+        yield (
+            f"SYNTHETIC DATA: the {count} images of {name} were drawn by the program; no result on them says "
+            f"anything about real ones. For those give data.root=FOLDER{remedy}."
+        )
+    if corrupt:
+        first = "; ".join(f"{path} ({reason})" for path, reason in islice(corrupt.items(), 5))
+        yield f"{len(corrupt)} of {count + len(corrupt)} files cannot be read and are left out: {first}"
 
 
 def _per_channel(key: str, values: Sequence[float], channels: int) -> tuple[float, ...]:

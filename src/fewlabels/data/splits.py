@@ -98,6 +98,25 @@ def nested_subset(paths: Sequence[str], labels: np.ndarray, rows: np.ndarray, fr
     return np.sort(np.array(chosen, np.int64))
 
 
+def count_labels(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """How many of the labels [n] there are of each class, int64 [K].
+
+    Raises:
+        UserError: fewer than two classes, or none of one of them.
+    """
+    counts = np.bincount(labels, minlength=len(classes))
+    if len(classes) < 2:
+        raise UserError(
+            f"There is nothing to tell: {len(classes)} labelled class(es) to learn from, and 2 are the least."
+        )
+    if not counts.all():
+        raise UserError(
+            f"No training image of the class {classes[int(counts.argmin())]!r} is labelled, so nothing can learn to "
+            "tell it. Label more, leave small classes out with data.min_class_size=N, or name the others in data.seen."
+        )
+    return counts
+
+
 def check_label_fraction(fraction: float) -> None:
     """Raise UserError unless 0 < fraction <= 1."""
     if not 0 < fraction <= 1:

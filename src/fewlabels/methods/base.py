@@ -1,6 +1,7 @@
 """What every method shares: seeded draws, logging under the contract's names, the optimiser, a described checkpoint."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torchmetrics import MeanMetric
 from fewlabels.backbones import Backbone
 from fewlabels.batch import Batch
 from fewlabels.distributed import rank, step_seed, world_size
-from fewlabels.optim import Recipe
+from fewlabels.optim import Recipe, Slow
 
 VALIDATION, TEST = 1, 2
 """Streams of random numbers beside training's 0."""
@@ -28,6 +29,8 @@ class Method(LightningModule):
 
     least_batch = 1
     """Images per device and step that the loss needs."""
+    supervised = False
+    """Whether `step` reads labels: then only labelled images are trained on and asked about."""
 
     def __init__(self, *, backbone: Backbone, optimizer: Recipe, seed: int) -> None:
         super().__init__()
@@ -36,6 +39,14 @@ class Method(LightningModule):
         self.config: dict[str, Any] = {}  # of the whole run, to go into checkpoints, as does
         self.fingerprint: str | None = None  # of the images
         self.means: dict[str, MeanMetric] = {}
+        self.classes: list[str] = []
+
+    def learn(self, classes: Sequence[str], counts: Sequence[int]) -> None:
+        """Be told, before training, the classes and how many labelled images there are of each.
+
+        A method with an output per class makes it here.
+        """
+        self.classes = list(classes)
 
     def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Compute the loss of one batch.
@@ -113,13 +124,19 @@ class Method(LightningModule):
         steps = int(self.trainer.estimated_stepping_batches)
         datamodule: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         accumulated = self.trainer.accumulate_grad_batches
+        steps_per_epoch = math.ceil(self.trainer.num_training_batches / accumulated)
         optimizer, scheduler = self.recipe.build(
             self,
             global_batch=datamodule.batch_size * self.trainer.world_size * accumulated,
-            steps_per_epoch=math.ceil(self.trainer.num_training_batches / accumulated),
+            steps_per_epoch=steps_per_epoch,
             total_steps=steps,
+            slow=self.slow(steps_per_epoch),
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def slow(self, steps_per_epoch: int) -> Slow | None:
+        """A part of the network that learns more slowly than the rest, or begins later."""
+        return None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what `load_backbone` needs, in plain containers that `weights_only=True` reads."""
@@ -129,5 +146,6 @@ class Method(LightningModule):
             "seed": self.seed,
             "config": self.config,
             "images": self.fingerprint,
+            "classes": self.classes,
         }
         checkpoint["fewlabels"] = checkpoint.get("fewlabels", {}) | described

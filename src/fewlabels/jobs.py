@@ -1,0 +1,95 @@
+"""The jobs of a sweep: each knows what it was asked, what became of it, and whether it need be run again."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from fewlabels.config import ConfigError
+from fewlabels.files import write_whole
+
+log = logging.getLogger(__name__)
+FINISHED, FAILED, UNFINISHED = "finished", "failed", "unfinished"
+
+
+class Job(NamedTuple):
+    """One job of a sweep, as its directory tells.
+
+    Attributes:
+        directory: Of the job.
+        overrides: Key to value, as on the command line.
+        state: "finished", "failed" or "unfinished".
+        error: What a failed one said.
+        results: Its results.json, if it is finished.
+    """
+
+    directory: Path
+    overrides: dict[str, str]
+    state: str
+    error: str
+    results: dict[str, float]
+
+
+def sweeping() -> bool:
+    """Whether this process runs a job of a sweep."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def begin(cfg: DictConfig, directory: Path) -> bool:
+    """Note down what a sweep's job is asked; go on with one that was stopped.
+
+    Returns:
+        Whether it is finished already, and has nothing left to do.
+
+    Raises:
+        ConfigError: The directory holds another job, of another sweep.
+    """
+    asked = [str(override) for override in HydraConfig.get().overrides.task]
+    file = directory / "job.json"
+    if file.is_file() and (before := json.loads(file.read_text())["overrides"]) != asked:
+        raise ConfigError(
+            f"\nhydra.sweep.dir: {directory} holds a job of another sweep ({' '.join(before)}; this one is "
+            f"{' '.join(asked)}). Give another hydra.sweep.dir, or the same settings to go on with that sweep."
+        )
+    if (directory / "results.json").is_file():
+        log.info("Finished already, and not run again: %s", " ".join(asked))
+        return True
+    note(directory, asked)
+    if "resume" in cfg and (directory / "config.yaml").is_file():
+        cfg.resume = str(directory)
+    return False
+
+
+def note(directory: Path, asked: list[str], error: str = "") -> None:
+    """Write job.json: what a job was asked, and what it failed of."""
+    write_whole(directory / "job.json", json.dumps({"overrides": asked, "error": error}, indent=2) + "\n")
+
+
+def failed(directory: Path, error: str) -> None:
+    """Note down what a job failed of."""
+    note(directory, [str(override) for override in HydraConfig.get().overrides.task], error)
+
+
+def read_jobs(sweep: Path) -> list[Job]:
+    """The jobs that have begun in a sweep's directory, in the order of their numbers."""
+    files = sorted(sweep.glob("*/job.json"), key=lambda file: (len(file.parent.name), file.parent.name))
+    return [_read(file) for file in files]
+
+
+def _read(file: Path) -> Job:
+    said: dict[str, Any] = json.loads(file.read_text())
+    results = file.parent / "results.json"
+    found = json.loads(results.read_text()) if results.is_file() else {}
+    state = FINISHED if found else FAILED if said["error"] else UNFINISHED
+    overrides = dict(override.lstrip("+~").split("=", 1) for override in said["overrides"] if "=" in override)
+    return Job(file.parent, overrides, state, said["error"], found)
+
+
+def varied(jobs: list[Job]) -> list[str]:
+    """The keys whose values differ among the jobs, in the order of the command line."""
+    keys = dict.fromkeys(key for job in jobs for key in job.overrides)
+    return [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]

@@ -1,0 +1,61 @@
+"""Triplets: an image is to lie closer to those of its class than to others; trained on labels of the seen classes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fewlabels.batch import Batch
+from fewlabels.distributed import gather_with_gradient, world_size
+from fewlabels.errors import UserError
+from fewlabels.methods.base import Method
+from fewlabels.views import RandomViews
+
+
+class Triplet(Method):
+    """FaceNet's triplet loss with semi-hard negatives (Schroff et al. 2015, §3.1 and 3.2), by pytorch-metric-learning.
+
+    Distances are those of normalised embeddings. Triplets are formed in the global batch.
+
+    Args:
+        views: What may change in an image without making it another.
+        margin: α; 0.2 in the paper.
+        warmup_epochs: With all triplets, before only semi-hard ones are mined: those whose negative is further than
+            the positive, but not by the margin.
+        shared: `backbone`, `optimizer` and `seed`, see `Method`.
+
+    Raises:
+        UserError: A margin that is not positive, or a negative number of epochs.
+    """
+
+    least_batch = 3
+    supervised = True
+
+    def __init__(self, *, views: RandomViews, margin: float = 0.2, warmup_epochs: int = 5, **shared: Any) -> None:
+        from pytorch_metric_learning.losses import TripletMarginLoss
+        from pytorch_metric_learning.miners import TripletMarginMiner
+
+        super().__init__(**shared)
+        if not 0 < margin < 2:
+            raise UserError(f"method.margin={margin}: give a distance between 0 and 2, such as 0.2.")
+        if warmup_epochs < 0:
+            raise UserError(f"method.warmup_epochs={warmup_epochs}: give a number of epochs, 0 or more.")
+        self.views, self.margin, self.warmup_epochs = views, margin, warmup_epochs
+        self.loss = TripletMarginLoss(margin=margin)
+        self.miner = TripletMarginMiner(margin=margin, type_of_triplets="semihard")
+
+    def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """The loss over the global batch in training; in validation over all triplets of this batch alone."""
+        x = self.views(batch.x, generator) if self.training else batch.x
+        z, y = self.embed(x).float(), batch.y
+        if self.training and world_size() > 1:
+            z, y = gather_with_gradient(z), gather_with_gradient(y)
+        mine = self.training and self.current_epoch >= self.warmup_epochs
+        with torch.autocast(z.device.type, enabled=False):
+            triplets = self.miner(z, y) if mine else None
+            loss = self.loss(z, y, triplets)
+        return {"loss": loss, "loss_chance": z.new_tensor(self.margin)}
+
+    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Two views of each image."""
+        return {"original": x / 255, "view 1": self.views(x, generator), "view 2": self.views(x, generator)}

@@ -1,0 +1,55 @@
+"""Going on with a run: from where, and whether it can be done exactly."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fewlabels.errors import UserError
+
+
+def last_checkpoint(directory: Path) -> Path | None:
+    """Where a run stopped; None if it had saved nothing yet.
+
+    Raises:
+        UserError: It had, but its last checkpoint is gone.
+    """
+    last = directory / "checkpoints" / "last.ckpt"
+    if last.is_file():
+        return last
+    if last.parent.is_dir() and any(last.parent.iterdir()):
+        raise UserError(f"resume={directory}: {last} is gone, though others are there. Put it back, or start anew.")
+    return None
+
+
+def check_resumable(checkpoint: dict[str, Any], directory: Path, *, wanted: int, images: str | None) -> None:
+    """See that there is something left to do, and the same images to do it with.
+
+    Args:
+        checkpoint: Where the run stopped.
+        directory: Of the run.
+        wanted: Epochs in all; -1 is no limit.
+        images: Fingerprint of those that are there now.
+
+    Raises:
+        UserError: The run is finished, or `data.root` holds other images than it began with.
+    """
+    done, before = epochs_done(checkpoint), checkpoint["fewlabels"]["config"]["trainer"]["max_epochs"]
+    file = directory / "results.json"
+    ended = json.loads(file.read_text()).get("epochs") if file.is_file() else None  # maybe early
+    finished = ended is not None and (done == wanted or (done == ended and wanted <= before))
+    if finished or done > wanted > 0:
+        raise UserError(
+            f"resume={directory}: the run has done {done} epochs, and trainer.max_epochs={wanted}: nothing is left to "
+            f"do. To train longer give a greater one, such as trainer.max_epochs={2 * done}."
+        )
+    then = checkpoint["fewlabels"].get("images")
+    if then not in (None, images):
+        raise UserError(
+            f"resume={directory}: the images are not those that the run began with ({images}; then {then}), so it "
+            "cannot go on exactly. Give the data.root with the same files, or start anew."
+        )
+
+
+def epochs_done(checkpoint: dict[str, Any]) -> int:
+    """How many epochs a checkpoint has behind it; one that was left in the middle does not count."""
+    return int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
