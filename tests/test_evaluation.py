@@ -118,7 +118,7 @@ MISTAKES = {
     "nothing to look at": ([], "Give either run=RUN_DIR or checkpoint=FILE"),
     "no such run": (["run=nowhere"], "nowhere"),
     "a run without checkpoint": (["run=empty"], "there is no file"),
-    "another size": (["run=run", "data.size=48"], "data.size=48, but the network was trained with 32"),
+    "another size": (["run=run", "data.size=48"], "data=plankton has size 48, but the network was trained with 32"),
     "other classes": (["run=run", "data.unseen=[rose]"], "data.unseen names the class 'rose'"),
     "a misspelt key of the data": (["run=run", "data.sizes=48"], "data.sizes"),
     "an unknown question": (["run=run", "questions=[why]"], "questions names 'why', which is none of efficiency"),

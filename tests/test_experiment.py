@@ -124,7 +124,7 @@ def test_a_mistake_is_named_with_its_remedy(run, folder, tmp_path, mistake):
 COMMANDS = {
     "misspelt key": (["method=simclr", "method.temprature=0.1"], "Did you mean method.temperature? method=simclr has"),
     "misspelt group": (["methd=simclr"], "methd: there is no such key. Did you mean method?"),
-    "misspelt choice": (["method=simclear"], "Did you mean simclr? Choose from rotnet, siamese, simclr."),
+    "misspelt choice": (["method=simclear"], "Did you mean simclr? Choose from arcface, rotnet, siamese, simclr"),
     "half a list": (["method.k=[1"], "'[1'"),
     "a checkpoint for its run": (["resume=old/checkpoints/last.ckpt"], "For this checkpoint that is resume=old."),
     "too many devices": (["trainer.devices=4096"], "Give a number from 1 to"),
@@ -163,7 +163,7 @@ def test_a_file_where_runs_go_is_named(tmp_path):
 
 def test_help_lists_the_choices_and_not_their_parts():
     done = subprocess.run([sys.executable, str(ROOT / "src" / "pretrain.py"), "--help"], capture_output=True, text=True)
-    assert "method: rotnet, siamese, simclr" in done.stdout
+    assert "method: arcface, rotnet, siamese, simclr, softmax, triplet" in done.stdout
     assert "_images" not in done.stdout
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fewlabels.errors import UserError
 from fewlabels.lars import LARS
-from fewlabels.optim import NAMES, Recipe, Slow, lr_factor
+from fewlabels.optim import NAMES, Recipe, lr_factor
 
 RUN = {"global_batch": 256, "steps_per_epoch": 10, "total_steps": 100}
 

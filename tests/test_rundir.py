@@ -4,7 +4,8 @@ import json
 
 from omegaconf import OmegaConf
 
-from fewlabels.rundir import in_words, save_config, save_results
+from fewlabels.rundir import save_config, save_results
+from fewlabels.words import in_words
 
 
 def test_results_are_one_flat_mapping_of_finite_numbers(tmp_path):

@@ -15,7 +15,7 @@ from fewlabels.evaluation import load
 from fewlabels.figures.efficiency import efficiency_figure
 from fewlabels.files import write_whole
 from fewlabels.findings import Subject
-from fewlabels.probes import interval, label_efficiency
+from fewlabels.probes import TITLES, interval, label_efficiency
 from fewlabels.questions import UNTRAINED
 from fewlabels.report import Section, Table, efficiency_table, facts, write_report
 from fewlabels.rundir import save_results
@@ -108,7 +108,8 @@ def verdicts(table: "pd.DataFrame") -> list[str]:
         for source in order[1:]:
             gain, error = interval(scores[order[0]] - scores[source])
             lead.append(f"{gain:+.1f} ± {error:.1f} against {source}{'' if gain > error else ' (no clear difference)'}")
-        said.append(f"{probe}, {few} labels: {order[0]} is best with {mean:.1f} ± {half:.1f} %; {'; '.join(lead)}.")
+        name, others = TITLES[str(probe)].capitalize(), "; ".join(lead)
+        said.append(f"{name}, {few} labels: {order[0]} is best with {mean:.1f} ± {half:.1f} %; {others}.")
     return said
 
 

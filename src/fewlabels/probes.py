@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PROBES = ("linear", "svc", "knn")
+TITLES = {"linear": "linear probe", "svc": "support vector machine", "knn": "5 nearest neighbours"}
 
 
 def knn_accuracy(train: Embeddings, test: Embeddings, *, neighbours: int = 20) -> float:

@@ -12,10 +12,11 @@ from fewlabels.errors import UserError
 from fewlabels.findings import Findings, Subject
 from fewlabels.geometry import class_distances, galleries, neighbours
 from fewlabels.health import examine
-from fewlabels.probes import few_label_accuracy, interval, label_efficiency, pixel_components, stratified_draw
+from fewlabels.probes import TITLES, few_label_accuracy, interval, label_efficiency, pixel_components, stratified_draw
 from fewlabels.projections import principal_components, umap_plane
 
 TRAINED, UNTRAINED, PIXELS = "pretrained", "untrained", "pixels (PCA)"
+HEALTH = "How like each other views and images are, over how many directions they spread, and how evenly"
 ROWS_PER_GALLERY, MAX_GALLERIES, MAX_CLASSES = 10, 30, 30
 
 
@@ -58,8 +59,9 @@ def efficiency_in_words(table: Any, where: str) -> list[str]:
         full = float(scores(TRAINED, total).mean())
         enough = next(n for n in sorted(rows["labels"].unique()) if scores(TRAINED, n).mean() >= 0.95 * full)
         said.append(
-            f"{probe}: {few} labels give {mean:.1f} ± {half:.1f} % on {where}, {gain:+.1f} ± {error:.1f} points "
-            f"against the untrained network; {enough:,} labels reach 95% of what {total:,} give ({full:.1f} %)."
+            f"{TITLES[str(probe)].capitalize()}: {few} labels give {mean:.1f} ± {half:.1f} % on {where}, {gain:+.1f} ± "
+            f"{error:.1f} points against the untrained network; {enough:,} labels reach 95% of what {total:,} give "
+            f"({full:.1f} %)."
         )
     return said
 
@@ -145,7 +147,7 @@ def health(subject: Subject, findings: Findings) -> None:
     known = {name: subject.results[f"val/{name}"] for name in names if f"val/{name}" in subject.results}
     found = examine(one, other, known)
     findings.metrics |= {f"health/{name}": value for name, value in found.numbers.items() if name not in known}
-    findings.figures["health"] = (health_figure(one, other, synthetic=subject.datamodule.synthetic), "Health")
+    findings.figures["health"] = (health_figure(one, other, synthetic=subject.datamodule.synthetic), HEALTH)
     findings.sentences.insert(0, f"The network is {found.verdict}: {found.reason}. {found.advice}")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fewlabels.files import write_whole
-from fewlabels.probes import interval
+from fewlabels.probes import TITLES, interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +87,9 @@ def efficiency_table(table: "pd.DataFrame", probe: str) -> Table:
         found = [interval(100 * part.loc[part["source"] == source, "balanced_accuracy"]) for source in sources]
         cells.append([f"{labels:,}", *(f"{mean:.1f} ± {half:.1f}" if half == half else f"{mean:.1f}"
                                        for mean, half in found)])  # fmt: skip
-    return Table(f"{probe}: balanced accuracy in %, mean ± 95% interval", ["labels", *sources], cells)
+    return Table(
+        f"{TITLES[probe].capitalize()}: balanced accuracy in %, mean ± 95% interval", ["labels", *sources], cells
+    )
 
 
 def facts(values: Mapping[str, Any]) -> Table:

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fewlabels.figures.style import MUTED, PALETTE, caption, legend_above, new_figure, tidy
-from fewlabels.probes import interval
+from fewlabels.probes import TITLES, interval
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TITLES = {"linear": "linear probe", "svc": "support vector machine", "knn": "5 nearest neighbours"}
 STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ("-", "v"), ("--", "P"), (":", "X"), ("-.", "*"))
 
 

@@ -29,7 +29,11 @@ def layers_figure(table: "pd.DataFrame", *, labels: int, classes: int, tested: i
         axis.errorbar(range(len(layers)), means, halves, color=colour, marker=marker, capsize=3, label=source)
     axis.axhline(100 / classes, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), label="guessing")
     axis.set_xticks(range(len(layers)), layers)
-    axis.set(ylabel="balanced accuracy (%)", xlabel="block, its output averaged over the image")
+    axis.set(
+        xlim=(-0.4, len(layers) - 0.6),
+        ylabel="balanced accuracy (%)",
+        xlabel="block, its output averaged over the image",
+    )
     axis.legend(frameon=False, fontsize=9)
     tidy(axis)
     draws = table["draw"].nunique()

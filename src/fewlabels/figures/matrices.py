@@ -17,7 +17,7 @@ def distances_figure(
 ) -> Any:
     """Draw mean angles and mean Euclidean distances between classes [K, K] beside each other."""
     side = 2.2 + 0.42 * len(names) if len(names) <= READABLE else 2.5 + 0.2 * len(names)
-    figure = new_figure(2 * side + 0.6, side + 0.7)
+    figure = new_figure(2 * side + 0.6, side + 1.0)
     axes = figure.subplots(1, 2)
     _heat(axes[0], angles, names, names, "mean angle (degrees)", "{:.0f}")
     _heat(axes[1], euclidean, names, [""] * len(names), "mean Euclidean distance", "{:.1f}")
