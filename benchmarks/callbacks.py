@@ -27,14 +27,14 @@ def main() -> None:
     """Print the ratio, and each callback's share of the time."""
     arguments = parse()
     base = ["method=simclr", "data=flowers", f"data.root={arguments.images}", "logger=csv", "seed=0",
-            "trainer.enable_progress_bar=false", f"trainer.max_epochs={arguments.epochs}", *arguments.overrides]  # fmt: skip
+            "trainer.enable_progress_bar=false", f"trainer.max_epochs={arguments.epochs}",
+            *arguments.overrides]  # fmt: skip
     without = run([*base, *(f"callbacks.{name}=null" for name in LOOKING)])
     spent.clear()
     timed()
     together = run(base)
-    print(
-        f"{arguments.epochs} epochs with callbacks {together:.0f} s, without {without:.0f} s, ratio {together / without:.3f}"
-    )
+    seconds = f"{together:.0f} s with callbacks, {without:.0f} s without"
+    print(f"{arguments.epochs} epochs: {seconds}, ratio {together / without:.3f}")
     for name, seconds in sorted(spent.items(), key=lambda item: -item[1]):
         if seconds > 0.0005 * together:
             print(f"  {name:16} {seconds:6.1f} s, {seconds / (together - seconds):.1%} of the rest")

@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from fewlabels.callbacks.checkpoints import AtomicCheckpointIO
+from fewlabels.callbacks.checkpoints import AtomicCheckpointIO, forget_optimizer
 from fewlabels.callbacks.progress import Progress
 from fewlabels.callbacks.speed import Speed
 from fewlabels.composition import DESCRIPTION
@@ -61,6 +61,8 @@ def train(config: dict[str, Any], directory: Path) -> None:
         raise
     if trainer.is_global_zero:
         save_results(metrics, directory)
+        if "checkpoint" in config:  # comparisons make many finetunings
+            forget_optimizer(directory / "checkpoints" / "last.ckpt")
         for line in in_words(metrics, directory, synthetic=datamodule.synthetic):
             log.info(line)
     finish_loggers(trainer.loggers, 0, directory / "checkpoints" / "last.ckpt")
@@ -90,8 +92,12 @@ def fit(config: dict[str, Any], experiment: Experiment, directory: Path) -> dict
 
 
 def numbers(trainer: Trainer) -> dict[str, float]:
-    """The latest value of everything that was logged."""
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+    """The latest value of everything that was logged, before a resumption too."""
+    rows = [
+        row for logger in trainer.loggers if isinstance(logger, MetricsCSV) for _, row in sorted(logger.rows.items())
+    ]
+    logged = {name: float(value) for row in rows for name, value in row.items() if "/" in name}
+    return logged | {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
 def build(config: dict[str, Any], directory: Path) -> Experiment:

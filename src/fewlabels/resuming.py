@@ -42,6 +42,11 @@ def check_resumable(checkpoint: dict[str, Any], directory: Path, *, wanted: int,
             f"resume={directory}: the run has done {done} epochs, and trainer.max_epochs={wanted}: nothing is left to "
             f"do. To train longer give a greater one, such as trainer.max_epochs={2 * done}."
         )
+    if "optimizer_states" not in checkpoint:
+        raise UserError(
+            f"resume={directory}: a finetuning that has ended does not keep its optimiser's state, so it cannot be made "
+            f"longer. Begin another one with trainer.max_epochs={wanted}."
+        )
     then = checkpoint["fewlabels"].get("images")
     if then not in (None, images):
         raise UserError(

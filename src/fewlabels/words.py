@@ -63,6 +63,28 @@ def in_words(results: Mapping[str, float], directory: Path, *, synthetic: bool) 
         lines.append(
             f"Loss on held-out data: {get('val/loss'):.3f}; a network that knows nothing: {get('val/loss_chance'):.3f}."
         )
+    lines += _tested(results)
+    for name, whose in (("knn", "the nearest neighbours' labels"), ("linear", "a linear probe")):
+        if (key := f"val/{name}_accuracy") in results:
+            before = f"; untrained: {results[f'{key}_untrained']:.1%}" if f"{key}_untrained" in results else ""
+            lines.append(f"Classes told by {whose}, held-out data: {results[key]:.1%}{before}.")
+    if synthetic:
+        lines.append(
+            "SYNTHETIC images: none of these figures says anything about real ones. Real images: data.root=FOLDER"
+        )
+    if (directory / "figures").is_dir():
+        lines.append(f"Figures: {directory / 'figures'}")
+    lines.append(f"The network: fewlabels.load_backbone({str(directory)!r})")
+    if "test/balanced_accuracy" in results:
+        return lines
+    longer = [f"resume={directory}", f"trainer.max_epochs={2 * results['epochs']:.0f}"]
+    lines.append(f"To train longer: {shlex.join(['python', script(), *longer])}")
+    return lines
+
+
+def _tested(results: Mapping[str, float]) -> list[str]:
+    """What the test part said, whichever kind of run it was."""
+    get, lines = results.get, []
     if "test/spearman" in results:
         lines.append(
             f"Held-out points, embedding against true position: |Spearman| {get('test/spearman'):.4f} (1 is perfect)."
@@ -77,19 +99,6 @@ def in_words(results: Mapping[str, float], directory: Path, *, synthetic: bool) 
             f"Test images: accuracy {get('test/accuracy'):.1%}, balanced {get('test/balanced_accuracy'):.1%}, macro F1 "
             f"{get('test/macro_f1'):.3f}, calibration error {get('test/calibration_error'):.3f}."
         )
-    for name, whose in (("knn", "the nearest neighbours' labels"), ("linear", "a linear probe")):
-        if (key := f"val/{name}_accuracy") in results:
-            before = f"; untrained: {results[f'{key}_untrained']:.1%}" if f"{key}_untrained" in results else ""
-            lines.append(f"Classes told by {whose}, held-out data: {results[key]:.1%}{before}.")
-    if synthetic:
-        lines.append(
-            "SYNTHETIC images: none of these figures says anything about real ones. Real images: data.root=FOLDER"
-        )
-    if (directory / "figures").is_dir():
-        lines.append(f"Figures: {directory / 'figures'}")
-    lines.append(f"The network: fewlabels.load_backbone({str(directory)!r})")
-    longer = [f"resume={directory}", f"trainer.max_epochs={2 * results['epochs']:.0f}"]
-    lines.append(f"To train longer: {shlex.join(['python', script(), *longer])}")
     return lines
 
 

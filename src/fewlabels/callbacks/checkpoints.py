@@ -50,3 +50,10 @@ class LastCheckpoint(Checkpoint):
         stops = trainer.should_stop or done == trainer.max_epochs or trainer.global_step >= trainer.max_steps > 0
         if not trainer.fast_dev_run and (stops or done % self.every_n_epochs == 0):  # type: ignore[attr-defined]
             trainer.save_checkpoint(Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt")
+
+
+def forget_optimizer(file: Path) -> None:
+    """Leave out the optimiser's state, two thirds of a checkpoint, of a run that has ended for good."""
+    checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    del checkpoint["optimizer_states"]
+    AtomicCheckpointIO().save_checkpoint(checkpoint, file)

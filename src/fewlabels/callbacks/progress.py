@@ -89,6 +89,7 @@ LINE = (
     ("train/rotation_accuracy", "rotation accuracy", ".1%"),
     ("val/rotation_accuracy", "held-out", ".1%"),
     ("train/contrastive_top1", "contrastive top-1", ".1%"),
+    ("val/accuracy", "accuracy", ".1%"),
     ("val/knn_accuracy", "kNN", ".1%"),
     ("val/linear_accuracy", "linear", ".1%"),
     ("train/images_per_second", "samples/s", ".0f"),

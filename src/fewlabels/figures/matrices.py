@@ -19,8 +19,8 @@ def distances_figure(
     side = 2.2 + 0.42 * len(names) if len(names) <= READABLE else 2.5 + 0.2 * len(names)
     figure = new_figure(2 * side + 0.6, side + 1.0)
     axes = figure.subplots(1, 2)
-    _heat(axes[0], angles, names, names, "mean angle (degrees)", "{:.0f}")
-    _heat(axes[1], euclidean, names, [""] * len(names), "mean Euclidean distance", "{:.1f}")
+    heat(axes[0], angles, names, names, "mean angle (degrees)", "{:.0f}")
+    heat(axes[1], euclidean, names, [""] * len(names), "mean Euclidean distance", "{:.1f}")
     caption(figure, text, n=n, synthetic=synthetic)
     return figure
 
@@ -31,13 +31,13 @@ def confusion_figure(names: Sequence[str], counts: NDArray[Any], *, title: str, 
     figure = new_figure(side + 0.8, side)
     axis = figure.subplots()
     shares = 100 * counts / counts.sum(1, keepdims=True).clip(1)
-    _heat(axis, shares, names, names, title, "{:.0f}", limits=(0, 100))
+    heat(axis, shares, names, names, title, "{:.0f}", limits=(0, 100))
     axis.set(xlabel="told", ylabel="true")
     caption(figure, "per cent of each row", n=int(counts.sum()), synthetic=synthetic)
     return figure
 
 
-def _heat(
+def heat(
     axis: Any,
     values: NDArray[Any],
     columns: Sequence[str],
@@ -46,6 +46,7 @@ def _heat(
     form: str,
     limits: tuple[float, float] | None = None,
 ) -> None:
+    """Draw values [R, C] with the names of rows and columns; the numbers too, where they are legible."""
     low, high = limits or (float(values.min()), float(values.max()))
     picture = axis.imshow(values, cmap="cividis", vmin=low, vmax=high)
     small = len(values) > READABLE

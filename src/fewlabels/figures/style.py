@@ -1,5 +1,6 @@
 """What all figures share: colours that the colour-blind can tell apart, sizes, and the caption."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,7 +41,8 @@ def caption(figure: Any, text: str, *, n: int, synthetic: bool = False) -> None:
         synthetic: The images were drawn by the program.
     """
     parts = [f"n = {n:,}", text, "SYNTHETIC images, drawn by the program" if synthetic else ""]
-    figure.supxlabel("; ".join(part for part in parts if part), fontsize=9, color=MUTED)
+    said = "; ".join(part for part in parts if part)
+    figure.supxlabel(textwrap.fill(said, int(14 * figure.get_size_inches()[0])), fontsize=9, color=MUTED)
 
 
 def class_colours(labels: NDArray[np.int64], classes: Sequence[str]) -> list[tuple[str, str, NDArray[np.bool_]]]:

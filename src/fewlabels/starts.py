@@ -1,0 +1,201 @@
+"""Finetunings from several starts, side by side: the same labels for all, paired differences, one report."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from fewlabels import jobs
+from fewlabels.errors import UserError
+from fewlabels.files import write_whole
+from fewlabels.jobs import FINISHED, Job
+from fewlabels.probes import interval
+from fewlabels.sweeps import Summary, is_synthetic
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+SCRATCH = "from scratch"
+MEASURES = ("accuracy", "balanced_accuracy", "macro_f1", "calibration_error")
+SHOWN = 0.1
+"""The label fraction that bars, curves and confusions are drawn of, or the one nearest to it."""
+
+
+class StartsReport(Summary):
+    """Keep starts.csv, figures and report.html of a sweep over `checkpoint` up to date, in the sweep's directory."""
+
+    page = "report.html"
+
+    def write(self, sweep: Path) -> bool:
+        """Compare what is finished; nothing where `checkpoint` and `backbone.weights` do not vary."""
+        return write_comparison(sweep)
+
+
+def write_comparison(sweep: Path) -> bool:
+    """Write starts.csv, report.html and figures, if at least two starts have finished.
+
+    Raises:
+        UserError: Two starts of one draw were taught with other labels.
+    """
+    found = [job for job in jobs.read_jobs(sweep) if job.state == FINISHED and (job.directory / "labels.txt").is_file()]
+    if not found or not {"checkpoint", "backbone.weights"} & set(jobs.varied(found)):
+        return False
+    table = as_table(found)
+    check_labels(table)
+    figures = draw(table)
+    write_whole(sweep / "starts.csv", table.drop(columns="job").to_csv(index=False))
+    (sweep / "figures").mkdir(exist_ok=True)
+    for name, (figure, _) in figures.items():
+        figure.savefig(sweep / "figures" / f"{name}.png", dpi=150)
+    _write_page(sweep, table, list(figures.values()))
+    return True
+
+
+def as_table(found: list[Job]) -> "pd.DataFrame":
+    """One row per finetuning: start, fraction, labels (how many), seed, the measures on the test part, and the job."""
+    import pandas as pd
+
+    rows = []
+    for job in found:
+        config: Any = OmegaConf.load(job.directory / "config.yaml")
+        row = {"start": start(config), "fraction": config.data.label_fraction, "seed": config.seed,
+               "labels": len((job.directory / "labels.txt").read_text().splitlines())}  # fmt: skip
+        rows.append(row | {name: job.results[f"test/{name}"] for name in MEASURES} | {"job": job})
+    table = pd.DataFrame(rows)
+    order = dict.fromkeys([SCRATCH, *table["start"]])
+    known = [name for name in order if name in set(table["start"])]
+    table["start"] = pd.Categorical(table["start"], known)
+    return table.sort_values(["fraction", "start", "seed"]).astype({"start": str}).reset_index(drop=True)
+
+
+def start(config: Any) -> str:
+    """What to call what a finetuning began with."""
+    if not config.checkpoint:
+        return f"torchvision ({config.backbone.weights})" if config.backbone.get("weights") else SCRATCH
+    path = Path(config.checkpoint)
+    saved = (path if path.is_dir() else path.parent.parent) / "config.yaml"
+    known = OmegaConf.load(saved) if saved.is_file() else None
+    return f"after {known.method.called}" if known is not None and "method" in known else f"after {path.name}"
+
+
+def check_labels(table: "pd.DataFrame") -> None:
+    """See that all starts of a draw were taught with the same labels, by file name."""
+    for (fraction, seed), draw in table.groupby(["fraction", "seed"]):
+        taught = {(job.directory / "labels.txt").read_text(): job for job in draw["job"]}
+        if len(taught) > 1:
+            one, other, *_ = (job.directory for job in taught.values())
+            raise UserError(
+                f"{one}/labels.txt and {other}/labels.txt differ, though both are of data.label_fraction={fraction} "
+                f"seed={seed}: these runs cannot be compared. Remove the older one and start the comparison again."
+            )
+
+
+def draw(table: "pd.DataFrame") -> dict[str, tuple[Any, str]]:
+    """Bars, learning curves and confusions at one fraction; the fractions, if there are several."""
+    import pandas as pd
+
+    from fewlabels.figures.starts import bars_figure, confusions_figure, fractions_figure, learning_figure
+
+    part = table[table["fraction"] == shown(table)]
+    told = {name: [pd.read_csv(job.directory / "predictions.csv") for job in rows["job"]]
+            for name, rows in part.groupby("start", sort=False)}  # fmt: skip
+    first = next(iter(told.values()))[0]
+    names, tested = sorted(first["class"].unique()), len(first)
+    text, synthetic = f"{int(part['labels'].median()):,} labels", any(is_synthetic(job) for job in part["job"])
+    marks: dict[str, Any] = {"classes": len(names), "tested": tested, "synthetic": synthetic}
+    figures = {"starts": (bars_figure(part, text=text, **marks), f"Test accuracy with {text}")}
+    if table["fraction"].nunique() > 1:
+        figures["fractions"] = (fractions_figure(table, **marks), "Test accuracy against the number of labels")
+    curves = {str(name): [_curve(job) for job in rows["job"]] for name, rows in part.groupby("start", sort=False)}
+    figures["learning"] = (learning_figure(curves, text=text, synthetic=synthetic), "While training")
+    counts = {str(name): sum(_counted(answers, names) for answers in draws) for name, draws in told.items()}
+    figures["confusions"] = (
+        confusions_figure(counts, names, text=text, synthetic=synthetic),
+        "Which is taken for which",
+    )
+    return figures
+
+
+def shown(table: "pd.DataFrame") -> float:
+    """The fraction nearest to `SHOWN`."""
+    return float(min(table["fraction"].unique(), key=lambda fraction: abs(fraction - SHOWN)))
+
+
+def _curve(job: Job) -> tuple[np.ndarray, np.ndarray]:
+    import pandas as pd
+
+    table = pd.read_csv(job.directory / "metrics.csv").dropna(subset=["val/balanced_accuracy"])
+    return table["step"].to_numpy(np.float64), table["val/balanced_accuracy"].to_numpy(np.float64)
+
+
+def _counted(answers: "pd.DataFrame", names: list[str]) -> Any:
+    import pandas as pd
+
+    return pd.crosstab(answers["class"], answers["told"]).reindex(index=names, columns=names, fill_value=0).to_numpy()
+
+
+def gains(table: "pd.DataFrame", fraction: float) -> dict[str, tuple[float, float, int]]:
+    """By how many points of accuracy each start beats the first one, over the draws that both have finished.
+
+    Returns:
+        Start to (mean, half of its 95% interval, draws).
+    """
+    part = table[table["fraction"] == fraction].pivot(index="seed", columns="start", values="accuracy")
+    order = [name for name in table["start"].unique() if name in part]
+    differences = {name: 100 * (part[name] - part[order[0]]).dropna().to_numpy() for name in order[1:]}
+    return {name: (*interval(values), len(values)) for name, values in differences.items() if len(values)}
+
+
+def sentences(table: "pd.DataFrame") -> list[str]:
+    """The answer in words, at the fraction shown."""
+    fraction = shown(table)
+    part = table[table["fraction"] == fraction]
+    first = part["start"].iloc[0]
+    mean, half = interval(100 * part.loc[part["start"] == first, "accuracy"].to_numpy())
+    said = [f"With {int(part['labels'].median()):,} labels ({fraction:.0%} of the training images) {first} "
+            f"{mean:.1f} ± {half:.1f} % of the test images are told rightly."]  # fmt: skip
+    for name, (gain, error, draws) in gains(table, fraction).items():
+        mean, half = interval(100 * part.loc[part["start"] == name, "accuracy"].to_numpy())
+        verdict = "more" if gain > error else "fewer" if gain < -error else "no clear difference"
+        said.append(f"{name.capitalize()}: {mean:.1f} ± {half:.1f} %, {gain:+.1f} ± {error:.1f} points over {draws} "
+                    f"draws of labels, pair by pair: {verdict}.")  # fmt: skip
+    return said
+
+
+def _write_page(sweep: Path, table: "pd.DataFrame", figures: list[tuple[Any, str]]) -> None:
+    from fewlabels.report import Section, Table, facts, write_report
+    from fewlabels.rundir import command_line
+
+    rows = []
+    for fraction in sorted(table["fraction"].unique()):
+        part, found = table[table["fraction"] == fraction], gains(table, fraction)
+        for name, own in part.groupby("start", sort=False):
+            cells = ["{:.1f} ± {:.1f}".format(*interval(100 * own[measure].to_numpy())) for measure in MEASURES]
+            gain = "{:+.1f} ± {:.1f}".format(*found[str(name)][:2]) if name in found else ""
+            rows.append([f"{fraction:.0%}", str(int(own["labels"].median())), str(name), str(len(own)), *cells, gain])
+    heads = ["labels", "images", "start", "draws", "accuracy", "balanced accuracy", "macro F1", "calibration error",
+             "gain"]  # fmt: skip
+    write_report(
+        sweep / "report.html", title="What does pretraining buy?", subtitle=str(sweep), sentences=sentences(table),
+        sections=[Section("Starts", figures, [Table("All in %, on the test part, mean ± 95% interval; gain of accuracy "
+                                                    "over the first start, pair by pair", heads, rows)]),
+                  Section("With what", tables=[facts(_asked(table))], code=[command_line()])],
+        synthetic=any(is_synthetic(job) for job in table["job"]),
+    )  # fmt: skip
+    for sentence in sentences(table):
+        log.debug(sentence)
+
+
+def _asked(table: "pd.DataFrame") -> dict[str, Any]:
+    config: Any = OmegaConf.load(table["job"].iloc[0].directory / "config.yaml")
+    seconds = sum(job.results["seconds"] for job in table["job"])
+    return {
+        "data": f"{config.data.called}, {config.data.root or 'default root'}, {config.data.size} px",
+        "backbone": config.backbone.name,
+        "updates": f"{config.trainer.max_epochs} epochs of {config.data.steps_per_epoch} steps of "
+        f"{config.data.batch_size} images",
+        "finetunings": f"{len(table)}, {seconds / 60:.0f} minutes in all",
+    }
