@@ -93,5 +93,5 @@ def test_unknown_keys_are_errors():
 
 def test_no_configuration_is_left_out():
     groups = {p.name for p in CONF.iterdir() if p.is_dir()}
-    assert groups == {"method", "data", "backbone", "trainer", "logger", "callbacks"}
+    assert groups == {"method", "data", "backbone", "trainer", "logger", "callbacks", "search"}
     assert Path(CONF / "pretrain.yaml").is_file()

@@ -44,13 +44,13 @@ def application(command: Command) -> Callable[[Callable[[DictConfig], Path]], Ca
 
     def decorate(task: Callable[[DictConfig], Path]) -> Callable[[], None]:
         @functools.wraps(task)
-        def job(cfg: DictConfig) -> None:
+        def job(cfg: DictConfig) -> float | None:
             try:
-                if jobs.sweeping() and jobs.begin(cfg, Path(run_dir())):
-                    return
-                directory = task(command.prepare(cfg))
-                if is_first():
-                    print(directory)  # noqa: T201 - the contract's last line
+                if not (jobs.sweeping() and jobs.begin(cfg, Path(run_dir()))):
+                    directory = task(command.prepare(cfg))
+                    if is_first():
+                        print(directory)  # noqa: T201 - the contract's last line
+                return jobs.objective(cfg, Path(run_dir()))
             except Exception as error:
                 _refuse(error)
                 raise

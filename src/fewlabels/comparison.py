@@ -13,12 +13,14 @@ from fewlabels.embeddings import Embeddings
 from fewlabels.errors import UserError
 from fewlabels.evaluation import load
 from fewlabels.figures.efficiency import efficiency_figure
+from fewlabels.figures.matrices import distances_figure
 from fewlabels.files import write_whole
 from fewlabels.findings import Subject
+from fewlabels.geometry import class_distances
 from fewlabels.probes import TITLES, interval, label_efficiency
-from fewlabels.questions import UNTRAINED
+from fewlabels.questions import MAX_CLASSES, UNTRAINED
 from fewlabels.report import Section, Table, efficiency_table, facts, write_report
-from fewlabels.rundir import save_results
+from fewlabels.rundir import command_line, save_results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,28 +45,53 @@ def compare(settings: dict[str, Any], directory: Path) -> None:
     sources = {name: asked_the_same(name, subject, first) for name, subject in subjects.items()}
     pool, asked = sources[next(iter(sources))]
     sources[UNTRAINED] = first.embed(first.untrained, pool.index), first.embed(first.untrained, asked.index)
-    wanted = {name: settings[name] for name in ("budgets", "probes", "draws", "seed")}
-    table = label_efficiency(sources, **wanted)
-    classes = len(np.unique(pool.labels[pool.labels >= 0]))
-    synthetic = first.datamodule.synthetic
+    table = label_efficiency(sources, **{name: settings[name] for name in ("budgets", "probes", "draws", "seed")})
+    classes, synthetic = len(np.unique(pool.labels[pool.labels >= 0])), first.datamodule.synthetic
     figure = efficiency_figure(table, classes=classes, tested=len(asked), where=first.where, synthetic=synthetic)
+    curves = {"label_efficiency": (figure, "Accuracy against the number of labels")}
+    apart, heats = geometry({name: both[1] for name, both in sources.items()}, settings, synthetic=synthetic)
+    save(table, curves | heats, directory)
+    tables = [efficiency_table(table, probe) for probe in table["probe"].unique()]
+    write_report(
+        directory / "report.html", title=f"{len(subjects)} networks on {first.where}",
+        subtitle=f"Compared {datetime.now().astimezone():%Y-%m-%d %H:%M}; the same labels for all",
+        sentences=verdicts(table),
+        sections=[Section("Few labels", list(curves.values()), tables),
+                  Section("The space", list(heats.values()), [apart] if heats else []),
+                  Section("What was compared", tables=described(subjects), code=[command_line()])],
+        synthetic=synthetic,
+    )  # fmt: skip
+    for sentence in verdicts(table):
+        log.info(sentence)
+
+
+def save(table: "pd.DataFrame", figures: dict[str, tuple[Any, str]], directory: Path) -> None:
+    """Write figures, label_efficiency.csv, and its means to results.json."""
     (directory / "figures").mkdir(parents=True, exist_ok=True)
-    figure.savefig(directory / "figures" / "label_efficiency.png", dpi=150)
+    for name, (figure, _) in figures.items():
+        figure.savefig(directory / "figures" / f"{name}.png", dpi=150)
     write_whole(directory / "label_efficiency.csv", table.to_csv(index=False))
     means = table.groupby(["source", "probe", "labels"])["balanced_accuracy"].mean()
     numbers: dict[Any, float] = means.to_dict()
     save_results({f"{source}/{probe}_{labels}": value for (source, probe, labels), value in numbers.items()}, directory)
-    sentences = verdicts(table)
-    tables = [efficiency_table(table, probe) for probe in table["probe"].unique()]
-    write_report(
-        directory / "report.html", title=f"{len(subjects)} networks on {first.where}",
-        subtitle=f"Compared {datetime.now().astimezone():%Y-%m-%d %H:%M}; the same labels for all", sentences=sentences,
-        sections=[Section("Few labels", [(figure, "Accuracy against the number of labels")], tables),
-                  Section("What was compared", tables=described(subjects))],
-        synthetic=synthetic,
-    )  # fmt: skip
-    for sentence in sentences:
-        log.info(sentence)
+
+
+def geometry(
+    sources: dict[str, Embeddings], settings: dict[str, Any], *, synthetic: bool
+) -> tuple[Table, dict[str, tuple[Any, str]]]:
+    """How well each network parts the classes that are to be told: a table, and a heat map of distances for each."""
+    figures, rows = {}, []
+    for number, (name, part) in enumerate(sources.items(), 1):
+        try:
+            found = class_distances(part, max_samples=settings["max_samples"], seed=settings["seed"])
+        except UserError:  # too few images of a class to measure distances within it
+            continue
+        text = f"images; silhouette {found.silhouette:.2f}; angle within over between classes {found.ratio:.2f}"
+        figure = distances_figure(*found.largest(MAX_CLASSES), n=found.n, text=text, synthetic=synthetic)
+        figures[f"distances_{number}"] = (figure, f"Distances between classes: {name}")
+        rows.append([name, f"{found.silhouette:.2f}", f"{found.ratio:.2f}"])
+    caption = "Silhouette by angle (1 is best), and the mean angle within classes over that between classes (0 is best)"
+    return Table(caption, ["network", "silhouette", "angle ratio"], rows), figures
 
 
 def names(runs: list[str]) -> list[str]:

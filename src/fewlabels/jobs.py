@@ -64,6 +64,20 @@ def begin(cfg: DictConfig, directory: Path) -> bool:
     return False
 
 
+def objective(cfg: DictConfig, directory: Path) -> float | None:
+    """What a search is to make as large as it can, of a finished job; None where nothing is searched.
+
+    Raises:
+        ConfigError: results.json has no such number.
+    """
+    if not cfg.get("objective"):
+        return None
+    results = json.loads((directory / "results.json").read_text())
+    if cfg.objective not in results:
+        raise ConfigError(f"\nobjective={cfg.objective} is not in {directory}/results.json: {', '.join(results)}.")
+    return float(results[cfg.objective])
+
+
 def note(directory: Path, asked: list[str], error: str = "") -> None:
     """Write job.json: what a job was asked, and what it failed of."""
     write_whole(directory / "job.json", json.dumps({"overrides": asked, "error": error}, indent=2) + "\n")

@@ -44,8 +44,8 @@ def check_resumable(checkpoint: dict[str, Any], directory: Path, *, wanted: int,
         )
     if "optimizer_states" not in checkpoint:
         raise UserError(
-            f"resume={directory}: a finetuning that has ended does not keep its optimiser's state, so it cannot be made "
-            f"longer. Begin another one with trainer.max_epochs={wanted}."
+            f"resume={directory}: a finetuning that has ended does not keep its optimiser's state, so it cannot be "
+            f"made longer. Begin another one with trainer.max_epochs={wanted}."
         )
     then = checkpoint["fewlabels"].get("images")
     if then not in (None, images):
