@@ -1,0 +1,166 @@
+"""Finetuning from configuration to results: where it begins, what it may see, and every mistake to its message."""
+
+import logging
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from fewlabels.application import configuration
+from fewlabels.errors import UserError
+from fewlabels.experiment import train
+
+SMALL = (
+    "trainer=cpu",
+    "logger=csv",
+    "backbone=mobilenet_v3_small",
+    "data.size=32",
+    "trainer.enable_progress_bar=false",
+)
+SHORT = ("trainer.max_epochs=2", "data.steps_per_epoch=2", "data.batch_size=8", "data.label_fraction=0.5")
+
+
+def picture(file, seed):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)).save(file)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for label, name in enumerate("abc"):
+        for number in range(30):
+            picture(tmp_path / f"images/{name}/{number}.png", (label, number))
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Compose and train in this process."""
+    monkeypatch.setenv("FEWLABELS_CACHE", str(tmp_path / "cache"))
+
+    def call(script, name, *overrides):
+        train(configuration(*SMALL, *overrides, script=script), tmp_path / name)
+        return tmp_path / name
+
+    yield call
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
+@pytest.fixture
+def pretrained(run, folder):
+    return run("pretrain", "before", "method=rotnet", "data=flowers", f"data.root={folder}", "data.batch_size=8",
+               "trainer.max_epochs=1", "trainer.limit_train_batches=1")  # fmt: skip
+
+
+def weights(directory, name="last"):
+    return torch.load(directory / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+
+
+def test_it_begins_with_the_pretrained_backbone_and_says_so(run, folder, pretrained, caplog):
+    with caplog.at_level(logging.INFO, "fewlabels"):
+        done = run(
+            "finetune", "after", f"data.root={folder}", f"checkpoint={pretrained}", "method.backbone_lr=0", *SHORT
+        )
+    said = "\n".join(record.getMessage() for record in caplog.records)
+    assert re.search(rf"Loaded from {pretrained}: \d+ parameters of the backbone.*Fresh: head.weight 3×\d+", said)
+    before, after = weights(pretrained), weights(done)
+    same = [name for name in before if name.startswith("backbone.")]
+    assert all(torch.equal(before[name], after[name]) for name in same)
+    assert not torch.equal(after["head.weight"], torch.zeros_like(after["head.weight"]))
+
+
+def test_it_leaves_answers_labels_and_a_confusion(run, folder):
+    done = run("finetune", "after", f"data.root={folder}", *SHORT)
+    table = pd.read_csv(done / "predictions.csv")
+    labels = (done / "labels.txt").read_text().split()
+    assert set(table["class"]) <= set("abc")
+    assert table["confidence"].between(1 / 3, 1).all()
+    assert not set(labels) & set(table["path"]), "a test image was taught"
+    assert (done / "figures" / "confusion.png").is_file()
+    kept = torch.load(done / "checkpoints" / "last.ckpt", weights_only=True)
+    assert "optimizer_states" not in kept
+
+
+def test_the_same_seed_draws_the_same_labels_whatever_the_start_and_small_ones_lie_in_large(run, folder, pretrained):
+    def taught(name, *overrides):
+        done = run("finetune", name, f"data.root={folder}", *SHORT, "seed=3", *overrides)
+        return set((done / "labels.txt").read_text().split())
+
+    scratch, after = taught("scratch"), taught("after", f"checkpoint={pretrained}")
+    few = taught("few", "data.label_fraction=0.1")
+    assert scratch == after
+    assert few < scratch
+
+
+def test_no_test_image_reaches_training_validation_or_the_choice_of_the_best(run, folder):
+    """Other pixels in all test images, and not a weight or a validation metric changes."""
+    asked = (f"data.root={folder}", *SHORT, "backbone=resnet18")  # whose norms follow the data within a few steps
+    one = run("finetune", "one", *asked)
+    tested = pd.read_csv(one / "predictions.csv")["path"]
+    assert len(tested) > 5
+    for number, path in enumerate(tested):
+        picture(folder / path, 10_000 + number)
+    other = run("finetune", "other", *asked)
+    for name in ("best", "last"):
+        before, after = weights(one, name), weights(other, name)
+        assert all(torch.equal(value, after[key]) for key, value in before.items())
+    rows = [pd.read_csv(done / "metrics.csv").filter(regex="^(train|val)/(?!images)") for done in (one, other)]
+    pd.testing.assert_frame_equal(*rows)
+    assert not pd.read_csv(one / "predictions.csv").equals(pd.read_csv(other / "predictions.csv"))
+
+
+MISTAKES = {
+    "another backbone": (
+        ["checkpoint={pretrained}", "backbone=resnet18"],
+        r"checkpoint=.*its name is mobilenet_v3_small",
+    ),
+    "other channels": (["checkpoint={pretrained}", "data.channels=1"], r"its channels is 3, .* same data\.channels"),
+    "other colours": (["checkpoint={pretrained}", "data.mean=[0.5]"], r"its mean is .* same data\.mean"),
+    "no such checkpoint": (["checkpoint=nowhere"], r"checkpoint=nowhere: there is no file"),
+    "no labels at all": (["data.label_fraction=0"], r"data\.label_fraction=0"),
+    "one class": (["data.seen=[a]"], r"nothing to tell: 1 labelled class"),
+    "no step": (["data.steps_per_epoch=0"], r"data\.steps_per_epoch=0: give at least 1"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_names_its_key(run, folder, pretrained, tmp_path, mistake):
+    overrides, message = MISTAKES[mistake]
+    with pytest.raises(UserError, match=message):
+        run("finetune", "none", f"data.root={folder}", *SHORT, *(o.format(pretrained=pretrained) for o in overrides))
+    assert not (tmp_path / "none" / "config.yaml").exists()
+
+
+def test_a_class_whose_images_are_all_held_out_is_named(run, folder):
+    from fewlabels.data.splits import assign
+
+    held = [f"d/{number}.png" for number in range(99) if assign([f"d/{number}.png"], 0.1275, 0.15)[0] == "test"][:3]
+    for number, path in enumerate(held):
+        picture(folder / path, number)
+    with pytest.raises(UserError, match="No training image of the class 'd' is labelled"):
+        run("finetune", "none", f"data.root={folder}", *SHORT)
+
+
+def test_one_that_has_ended_is_not_made_longer(run, folder):
+    done = run("finetune", "one", f"data.root={folder}", *SHORT)
+    config = configuration(*SMALL, f"data.root={folder}", *SHORT, "trainer.max_epochs=4", script="finetune")
+    with pytest.raises(UserError, match="does not keep its optimiser's state"):
+        train(config | {"resume": str(done)}, done)
+
+
+def test_stopped_before_its_results_it_ends_with_the_same(run, folder):
+    whole = run("finetune", "whole", f"data.root={folder}", *SHORT)
+    config = configuration(*SMALL, f"data.root={folder}", *SHORT, script="finetune")
+    stopped = run(
+        "finetune", "stopped", f"data.root={folder}", *SHORT, "trainer.max_epochs=1", "callbacks.last.every_n_epochs=1"
+    )
+    (stopped / "results.json").unlink()
+    shutil.rmtree(stopped / "checkpoints")  # as if it had been killed before its first checkpoint
+    train(config | {"resume": str(stopped)}, stopped)
+    expected = weights(whole)
+    assert all(torch.equal(value, expected[name]) for name, value in weights(stopped).items())
