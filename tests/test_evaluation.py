@@ -185,3 +185,18 @@ def test_runs_that_are_asked_about_other_images_are_not_compared():
     assert len(asked_the_same("one", subject("a"), subject("a"))) == 2
     with pytest.raises(UserError, match="two is asked about b, 1 images, which are not those of the first run"):
         asked_the_same("two", subject("b"), subject("a"))
+
+
+def test_spirals_are_asked_whether_they_are_unrolled(shell):
+    shell("pretrain.py", "trainer=cpu", "trainer.max_epochs=3", "hydra.run.dir=points")
+    done = shell("evaluate.py", "run=points")
+    results = json.loads((shell.folder / "points" / "results.json").read_text())
+    assert {"test/spearman", "test/spearman_untrained"} <= results.keys()
+    assert f"rank correlation of {results['test/spearman']:.4f}" in done.stdout
+    assert (shell.folder / "points" / "figures" / "unrolled.png").is_file()
+    assert "The curve" in (shell.folder / "points" / "report.html").read_text()
+
+
+def test_images_that_are_gone_are_named(evaluated, shell):
+    done = shell("evaluate.py", "run=run", "data.source=folder", "data.root=gone", code=1)
+    assert "data.root=gone does not exist" in done.stderr

@@ -3,7 +3,8 @@ import os
 
 import pytest
 
-from fewlabels.loggers import MetricsCSV, finish_loggers
+import offline
+from fewlabels.loggers import MetricsCSV, finish_loggers, log_checkpoint
 
 
 def read(path):
@@ -83,3 +84,17 @@ def test_a_failed_job_still_writes_its_metrics(tmp_path):
     log.log_metrics({"train/loss": 1.0}, step=1)
     finish_loggers([log], exit_code=1)
     assert read(log.path) == [{"step": 1, "train/loss": 1.0}]
+
+
+def test_a_checkpoint_goes_along_as_an_artifact(tmp_path, monkeypatch):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "last.ckpt"
+    file.write_bytes(b"weights")
+    run = wandb.init(dir=tmp_path, mode="offline", settings=wandb.Settings(silent=True, console="off"))
+    log_checkpoint(run, file)
+    run.finish()
+    (written,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    held = [record.request.log_artifact.artifact for record in offline.records(written) if record.HasField("request")]
+    held += [record.artifact for record in offline.records(written) if record.HasField("artifact")]
+    assert [(each.name, each.type) for each in held if each.name] == [(f"network-{run.id}", "model")]
