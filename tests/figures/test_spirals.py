@@ -58,7 +58,7 @@ def test_figures_are_drawn_without_overlap_of_title_legend_and_caption():
 def test_caption_says_synthetic_when_told():
     figure = new_figure(3, 3)
     caption(figure, "", n=1234, synthetic=True)
-    assert figure.get_supxlabel() == "n = 1,234; SYNTHETIC images, drawn by the program"
+    assert " ".join(figure.get_supxlabel().split()) == "n = 1,234; SYNTHETIC images, drawn by the program"
 
 
 def test_palette_has_eight_different_colours():
