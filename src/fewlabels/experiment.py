@@ -54,6 +54,10 @@ def train(config: dict[str, Any], directory: Path) -> None:
             f"data.batch_size={size}: method={config['method']['called']} compares the images of a batch with each "
             f"other, so give at least {least} per device; 64 or more learn better."
         )
+    if "checkpoint" in config and not len(datamodule.val_dataloader()):
+        raise UserError(
+            "data.val_fraction: finetuning chooses its weights on validation images; give some, such as 0.1."
+        )
     try:
         metrics = fit(config, experiment, directory)
     except BaseException:

@@ -14,6 +14,7 @@ from fewlabels.geometry import class_distances, galleries, neighbours
 from fewlabels.health import examine
 from fewlabels.probes import TITLES, few_label_accuracy, interval, label_efficiency, pixel_components, stratified_draw
 from fewlabels.projections import principal_components, umap_plane
+from fewlabels.unrolling import unrolled
 
 TRAINED, UNTRAINED, PIXELS = "pretrained", "untrained", "pixels (PCA)"
 HEALTH = "How like each other views and images are, over how many directions they spread, and how evenly"
@@ -196,28 +197,6 @@ def rotations_told(subject: Subject, findings: Findings) -> None:
     names = [f"{step * 360 // count}°" for step in range(count)]
     figure = confusion_figure(names, table, title="rotation told", synthetic=subject.datamodule.synthetic)
     findings.figures["rotations"] = (figure, "Which turns are taken for which")
-
-
-def unrolled(subject: Subject, findings: Findings) -> None:
-    """Does the one-dimensional embedding of held-out points run along the curve?"""
-    from scipy.stats import spearmanr
-
-    from fewlabels.figures.spirals import embedding_figure, position_figure
-
-    if (dim := subject.everything.vectors.shape[1]) != 1:
-        raise UserError(f"The network embeds in {dim} dimensions; backbone.dim=1 would give an order.")
-    part, data = subject.tested, subject.datamodule
-    points, position = data.points("test"), data.position("test")
-    before = subject.embed(subject.untrained, part.index).vectors[:, 0]
-    now, then = (abs(float(spearmanr(z, position).statistic)) for z in (part.vectors[:, 0], before))
-    findings.metrics |= {"test/spearman": now, "test/spearman_untrained": then}
-    figure = position_figure(position, part.vectors[:, 0], data.labels[part.index], data.classes, spearman=now)
-    findings.figures["unrolled"] = (figure, "The embedding against the place on the curve")
-    findings.figures["unrolled_plane"] = (embedding_figure(points, part.vectors[:, 0]), "The embedding as a colour")
-    findings.sentences.append(
-        f"The embedding orders {len(part):,} held-out points as the curve does with a rank correlation of {now:.4f} "
-        f"(|Spearman|, 1 is perfect; the untrained network {then:.4f})."
-    )
 
 
 OF_IMAGES: tuple[Callable[[Subject, Findings], None], ...] = (

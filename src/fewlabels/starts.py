@@ -1,6 +1,5 @@
 """Finetunings from several starts, side by side: the same labels for all, paired differences, one report."""
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ from fewlabels.sweeps import Summary, is_synthetic
 if TYPE_CHECKING:
     import pandas as pd
 
-log = logging.getLogger(__name__)
 SCRATCH = "from scratch"
 MEASURES = ("accuracy", "balanced_accuracy", "macro_f1", "calibration_error")
 SHOWN = 0.1
@@ -185,8 +183,6 @@ def _write_page(sweep: Path, table: "pd.DataFrame", figures: list[tuple[Any, str
                   Section("With what", tables=[facts(_asked(table))], code=[command_line()])],
         synthetic=any(is_synthetic(job) for job in table["job"]),
     )  # fmt: skip
-    for sentence in sentences(table):
-        log.debug(sentence)
 
 
 def _asked(table: "pd.DataFrame") -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A sweep at a glance: sweep.csv, a heat map, curves, and sweep.html, which links every job.
 
-Written anew whenever a job begins or ends, so that it is there however the sweep ends.
+Written anew whenever a job has ended, so that it is there however the sweep ends.
 """
 
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Summary(Callback):
-    """Writes a page about a sweep whenever one of its jobs begins or ends.
+    """Writes a page about a sweep whenever one of its jobs has ended.
 
     A subclass names its `page` and writes it.
     """
@@ -35,10 +35,6 @@ class Summary(Callback):
     def write(self, sweep: Path) -> bool:
         """Write the page into the sweep's directory; whether there was anything to write."""
         raise NotImplementedError
-
-    def on_job_start(self, config: DictConfig, **_: Any) -> None:
-        """Write what is known before the job."""
-        self._write(config)
 
     def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
         """Write what is known after it."""

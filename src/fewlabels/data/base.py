@@ -93,8 +93,7 @@ class ImageDataModule(pl.LightningDataModule):
         at_least("size", size, MIN_SIZE, "pixels")
         at_least("batch_size", batch_size, 1, "images per device")
         at_least("min_class_size", min_class_size, 1, "images")
-        if steps_per_epoch is not None:
-            at_least("steps_per_epoch", steps_per_epoch, 1, "step, or null for one pass over the images")
+        at_least("steps_per_epoch", 1 if steps_per_epoch is None else steps_per_epoch, 1, "step, or null")
         splits.check_label_fraction(label_fraction)
         self.root, self.source, self.download, self.cache_dir = root, source, download, cache_dir
         self.size, self.channels, self.resize = size, channels, resize
@@ -221,9 +220,8 @@ class ImageDataModule(pl.LightningDataModule):
         Raises:
             UserError: fewer than two classes, or one of which no training image is labelled.
         """
-        counts = splits.count_labels(self.labels[self.labelled()], self.seen_classes)
         self.with_labels = True
-        return counts
+        return splits.count_labels(self.labels[self.labelled()], self.seen_classes)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Load all of "train", shuffled anew in every epoch; every rank gets its share of each global batch."""
@@ -240,8 +238,7 @@ class ImageDataModule(pl.LightningDataModule):
         return self._dealt("test")
 
     def _dealt(self, split: str) -> DataLoader[Any]:
-        rows = self.indices(split)
-        rows = rows[self.labels[rows] >= 0] if self.with_labels else rows
+        rows = np.array([row for row in self.indices(split) if not self.with_labels or self.labels[row] >= 0], np.int64)
         return make_loader(self._dataset(), dealt(rows, self.batch_size, rank(), world_size()))
 
     def loader(self, split_or_indices: str | np.ndarray, batch_size: int | None = None) -> DataLoader[Any]:

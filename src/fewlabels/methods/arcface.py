@@ -63,7 +63,3 @@ class ArcFace(Method):
         """The loss of embeddings at right angles to all directions: the margin counts against the true class alone."""
         handicap = self.scale * math.sin(math.radians(self.margin))
         return handicap + math.log(math.exp(-handicap) + len(self.classes) - 1)
-
-    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Two views of each image."""
-        return {"original": x / 255, "view 1": self.views(x, generator), "view 2": self.views(x, generator)}

@@ -58,8 +58,12 @@ class Method(LightningModule):
         raise NotImplementedError
 
     def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """What the network is shown of the images uint8 [B, C, S, S]: title to float [B, C, S, S] in [0, 1]."""
-        raise NotImplementedError
+        """What the network is shown of the images uint8 [B, C, S, S]: title to float [B, C, S, S] in [0, 1].
+
+        Two views of each, unless the method shows something else.
+        """
+        views: Any = self.views
+        return {"original": x / 255, "view 1": views(x, generator), "view 2": views(x, generator)}
 
     def embed(self, x: Tensor) -> Tensor:
         """Embed samples as they lie in the store, uint8 [B, C, H, W] or float [B, 2], as [B, D]."""

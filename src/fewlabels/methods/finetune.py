@@ -96,10 +96,6 @@ class Finetune(Method):
             "accuracy": (logits.argmax(1) == batch.y).float().mean(),
         }
 
-    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Two views of each image."""
-        return {"original": x / 255, "view 1": self.views(x, generator), "view 2": self.views(x, generator)}
-
     def _log_means(self, split: str) -> None:
         super()._log_means(split)
         logits, truth, index = (self.told[name].compute() for name in ("logits", "truth", "index"))

@@ -86,8 +86,3 @@ class Siamese(Method):
         partners = self.points[torch.cat([positive, negative])].to(batch.x.device)
         with torch.autocast(batch.x.device.type, enabled=False):
             return self.embed(torch.cat([batch.x, partners])).chunk(3)
-
-    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Two views of each image."""
-        views = [self.views(x, generator) for _ in range(2)]  # type: ignore[misc]
-        return {"original": x / 255, "view 1": views[0], "view 2": views[1]}

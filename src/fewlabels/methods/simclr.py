@@ -66,10 +66,6 @@ class SimCLR(Method):
             "contrastive_top5": topk_accuracy(logits, targets, 5),
         }
 
-    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Two views of each image."""
-        return {"original": x / 255, "view 1": self.views(x, generator), "view 2": self.views(x, generator)}
-
     def project(self, x: Tensor) -> Tensor:
         """Backbone and head, [M, C, S, S] to [M, outputs]; in chunks of 2 × chunk_size views if asked for."""
         if self.chunk_size is None or not torch.is_grad_enabled():

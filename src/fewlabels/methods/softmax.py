@@ -41,7 +41,3 @@ class Softmax(Method):
             "loss_chance": logits.new_tensor(math.log(len(self.classes))),
             "accuracy": (logits.argmax(1) == batch.y).float().mean(),
         }
-
-    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Two views of each image."""
-        return {"original": x / 255, "view 1": self.views(x, generator), "view 2": self.views(x, generator)}

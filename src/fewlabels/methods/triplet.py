@@ -55,7 +55,3 @@ class Triplet(Method):
             triplets = self.miner(z, y) if mine else None
             loss = self.loss(z, y, triplets)
         return {"loss": loss, "loss_chance": z.new_tensor(self.margin)}
-
-    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Two views of each image."""
-        return {"original": x / 255, "view 1": self.views(x, generator), "view 2": self.views(x, generator)}
