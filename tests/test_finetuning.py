@@ -1,5 +1,6 @@
 """Finetuning from configuration to results: where it begins, what it may see, and every mistake to its message."""
 
+import json
 import logging
 import re
 import shutil
@@ -125,6 +126,7 @@ MISTAKES = {
     "no labels at all": (["data.label_fraction=0"], r"data\.label_fraction=0"),
     "one class": (["data.seen=[a]"], r"nothing to tell: 1 labelled class"),
     "no step": (["data.steps_per_epoch=0"], r"data\.steps_per_epoch=0: give at least 1"),
+    "nothing to choose by": (["data.val_fraction=0"], r"data\.val_fraction: .* give some, such as 0\.1"),
 }
 
 
@@ -144,6 +146,12 @@ def test_a_class_whose_images_are_all_held_out_is_named(run, folder):
         picture(folder / path, number)
     with pytest.raises(UserError, match="No training image of the class 'd' is labelled"):
         run("finetune", "none", f"data.root={folder}", *SHORT)
+
+
+@pytest.mark.parametrize("without", ["callbacks.last=null", "callbacks.best=null", "trainer.fast_dev_run=true"])
+def test_it_ends_without_a_checkpoint_that_was_not_asked_for(run, folder, without):
+    done = run("finetune", "one", f"data.root={folder}", *SHORT, without)
+    assert "test/accuracy" in json.loads((done / "results.json").read_text())
 
 
 def test_one_that_has_ended_is_not_made_longer(run, folder):

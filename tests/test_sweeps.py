@@ -20,6 +20,8 @@ from fewlabels.sweeps import write_sweep
 
 ROOT = Path(__file__).parents[1]
 POINTS = ("-m", "logger=csv", "trainer=cpu", "data.passes=4", "trainer.max_epochs=2", "hydra.sweep.dir=sweep")
+TINY = ("data.source=synthetic", "data.size=32", "data.batch_size=8", "backbone=mobilenet_v3_small", "logger=csv",
+        "trainer=cpu", "trainer.enable_progress_bar=false")  # fmt: skip
 GRID = ("method.optimizer.lr=0.003,0.01", "data.batch_size=75,150,9000")
 
 
@@ -128,6 +130,34 @@ class Fake:
     def savefig(self, file, **_):
         if not hasattr(file, "write"):
             Path(file).touch()
+
+
+def test_a_start_whose_checkpoint_is_gone_fails_alone_and_is_made_up_for_when_it_is_back(tmp_path):
+    """In the middle of a comparison: the other start is finished, and never done again."""
+    command = [sys.executable, str(ROOT / "src" / "pretrain.py"), "method=rotnet", "data=flowers", *TINY,
+               "trainer.max_epochs=1", "trainer.limit_train_batches=1", "hydra.run.dir=before"]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "FEWLABELS_CACHE": str(tmp_path / "cache")}
+    call = lambda command: subprocess.run(  # noqa: E731
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert call(command).returncode == 0
+    kept, gone = tmp_path / "before" / "checkpoints" / "last.ckpt", tmp_path / "gone"
+    kept.rename(gone)
+    command = [sys.executable, str(ROOT / "src" / "finetune.py"), "-m", "data=flowers", *TINY, "trainer.max_epochs=1",
+               "data.steps_per_epoch=1", "checkpoint=null,before", "hydra.sweep.dir=sweep"]  # fmt: skip
+    done = call(command)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    scratch, after = read_jobs(tmp_path / "sweep")
+    assert (scratch.state, after.state) == (FINISHED, FAILED)
+    assert re.match(r"checkpoint=.*before: there is no file .*last\.ckpt\. Give a run directory", after.error)
+
+    gone.rename(kept)
+    again = call(command)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert again.stdout.count("Finished already, and not run again") == 1
+    assert [job.state for job in read_jobs(tmp_path / "sweep")] == [FINISHED] * 2
+    assert pd.read_csv(tmp_path / "sweep" / "starts.csv")["start"].tolist() == [SCRATCH, "after rotnet"]
 
 
 @pytest.fixture

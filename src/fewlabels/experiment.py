@@ -63,13 +63,14 @@ def train(config: dict[str, Any], directory: Path) -> None:
     except BaseException:
         finish_loggers(trainer.loggers, exit_code=1)
         raise
+    last = directory / "checkpoints" / "last.ckpt"
     if trainer.is_global_zero:
         save_results(metrics, directory)
-        if "checkpoint" in config:  # comparisons make many finetunings
-            forget_optimizer(directory / "checkpoints" / "last.ckpt")
+        if "checkpoint" in config and last.is_file():  # comparisons make many finetunings
+            forget_optimizer(last)
         for line in in_words(metrics, directory, synthetic=datamodule.synthetic):
             log.info(line)
-    finish_loggers(trainer.loggers, 0, directory / "checkpoints" / "last.ckpt")
+    finish_loggers(trainer.loggers, 0, last)
 
 
 def fit(config: dict[str, Any], experiment: Experiment, directory: Path) -> dict[str, float]:
@@ -88,8 +89,9 @@ def fit(config: dict[str, Any], experiment: Experiment, directory: Path) -> dict
     trainer.fit(method, datamodule, ckpt_path=resume, weights_only=True)
     metrics = numbers(trainer)
     if len(datamodule.indices("test")):
-        best = directory / "checkpoints" / "best.ckpt" if "checkpoint" in config else None
-        trainer.test(method, datamodule, ckpt_path=best, verbose=False, weights_only=True)
+        best = directory / "checkpoints" / "best.ckpt"
+        chosen = best if "checkpoint" in config and best.is_file() else None  # callbacks.best=null: the last weights
+        trainer.test(method, datamodule, ckpt_path=chosen, verbose=False, weights_only=True)
         metrics |= numbers(trainer)
     speed = next(c for c in trainer.callbacks if isinstance(c, Speed))  # type: ignore[attr-defined]
     return metrics | {"epochs": trainer.current_epoch, "seconds": speed.seconds, "seed": config["seed"]}
