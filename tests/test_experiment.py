@@ -123,6 +123,10 @@ def test_a_mistake_is_named_with_its_remedy(run, folder, tmp_path, mistake):
 
 COMMANDS = {
     "misspelt key": (["method=simclr", "method.temprature=0.1"], "Did you mean method.temperature? method=simclr has"),
+    "a default that is not listed": (
+        ["method=simclr", "data=flowers", "data.views.degrees=9"],
+        "To set it write +data.views.degrees=… with a plus",
+    ),
     "misspelt group": (["methd=simclr"], "methd: there is no such key. Did you mean method?"),
     "misspelt choice": (["method=simclear"], "Did you mean simclr? Choose from arcface, rotnet, siamese, simclr"),
     "half a list": (["method.k=[1"], "'[1'"),

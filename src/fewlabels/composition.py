@@ -1,10 +1,12 @@
 """What Hydra says when a command line does not fit the configuration, in plain words, and the choices there are."""
 
 import difflib
+import inspect
 from collections.abc import Iterable
 from pathlib import Path
 
 from hydra.errors import CompactHydraException, MissingConfigException
+from hydra.utils import get_object
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -32,10 +34,20 @@ def in_plain_words(error: CompactHydraException) -> str:
         prefix = f"{parent}." if parent else ""
         known = sorted(str(k) for k in node if not str(k).startswith(("_", "hydra", *DESCRIPTION)))
         chosen = f"={node.called}" if "called" in node else ""
+        if _takes(node.get("_target_"), name):
+            return f"{key} is left at its default in this configuration. To set it write +{key}=… with a plus."
         close = _close(name, known, prefix)
         return f"{key}: there is no such key.{close} {parent or 'The configuration'}{chosen} has {', '.join(known)}."
     details = f"\n{cause}" if isinstance(cause, OmegaConfBaseException) else ""
     return f"{error}{details}"
+
+
+def _takes(target: str | None, name: str) -> bool:
+    """Whether what a node builds has such a setting, though the node does not list it."""
+    try:
+        return bool(target) and name in inspect.signature(get_object(str(target))).parameters
+    except (ImportError, ValueError, TypeError):
+        return False
 
 
 def _close(name: str, known: Iterable[str], prefix: str = "") -> str:
