@@ -4,6 +4,9 @@ import json
 import logging
 import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +18,7 @@ from fewlabels.application import configuration
 from fewlabels.errors import UserError
 from fewlabels.experiment import train
 
+ROOT = Path(__file__).parents[1]
 SMALL = (
     "trainer=cpu",
     "logger=csv",
@@ -136,6 +140,25 @@ def test_a_mistake_names_its_key(run, folder, pretrained, tmp_path, mistake):
     with pytest.raises(UserError, match=message):
         run("finetune", "none", f"data.root={folder}", *SHORT, *(o.format(pretrained=pretrained) for o in overrides))
     assert not (tmp_path / "none" / "config.yaml").exists()
+
+
+def test_after_pretraining_the_head_goes_ahead_and_the_backbone_follows_slowly():
+    def asked(*overrides):
+        method = configuration(*SMALL, *overrides, script="finetune")["method"]
+        return method["backbone_lr"], method["unfreeze_after"]
+
+    assert asked() == (1.0, 0)
+    assert asked("checkpoint=somewhere") == asked("backbone.weights=imagenet") == (0.3, 10)
+    assert asked("checkpoint=somewhere", "trainer.max_epochs=4") == (0.3, 1)
+    assert asked("checkpoint=somewhere", "method.backbone_lr=0.5", "method.unfreeze_after=2") == (0.5, 2)
+
+
+def test_a_backbone_that_would_never_be_unfrozen_is_refused(tmp_path):
+    command = [sys.executable, str(ROOT / "src" / "finetune.py"), "method.unfreeze_after=9", "trainer.max_epochs=9"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "method.unfreeze_after=9 of trainer.max_epochs=9: the backbone would never learn" in done.stderr
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_class_whose_images_are_all_held_out_is_named(run, folder):

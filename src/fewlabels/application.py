@@ -183,7 +183,7 @@ def _unwritable(path: Path) -> str:
 
 
 def register_resolvers() -> None:
-    """Give Hydra the names that conf/run.yaml uses."""
+    """Give Hydra the names that conf/ uses."""
     moment = datetime.now().astimezone()
     OmegaConf.register_new_resolver(
         "run_dir",
@@ -204,11 +204,18 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver(
         "sweep", lambda: Path(HydraConfig.get().sweep.dir).name if jobs.sweeping() else None, replace=True
     )
+    OmegaConf.register_new_resolver("pretrained", _pretrained, replace=True)
+    OmegaConf.register_new_resolver("third", lambda epochs: max(epochs or 0, 0) // 3, replace=True)
     OmegaConf.register_new_resolver(
         "config_groups",
         lambda: "\n".join(f"  {group}: {', '.join(choices)}" for group, choices in groups().items()),
         replace=True,
     )
+
+
+def _pretrained(after: Any, scratch: Any, *, _root_: DictConfig) -> Any:
+    """One setting for a finetuning that begins with pretrained weights, another for one from scratch."""
+    return after if _root_.checkpoint or OmegaConf.select(_root_, "backbone.weights") else scratch
 
 
 def _swept() -> str | None:

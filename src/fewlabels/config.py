@@ -110,6 +110,12 @@ def check(cfg: DictConfig) -> None:
             f"\nThe backbone takes {network}, but data={cfg.data.called} are {kind}. "
             f"Use backbone={'mlp' if kind == 'points' else 'resnet18'}."
         )
+    after, epochs = cfg.method.get("unfreeze_after"), OmegaConf.select(cfg, "trainer.max_epochs")
+    if after and epochs and after >= epochs and cfg.method.backbone_lr:
+        raise ConfigError(
+            f"\nmethod.unfreeze_after={after} of trainer.max_epochs={epochs}: the backbone would never learn. Give "
+            f"fewer epochs, such as {epochs // 3}, or freeze it for good with method.backbone_lr=0."
+        )
 
 
 def _positive(cfg: DictConfig, *keys: str) -> None:
