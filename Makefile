@@ -16,7 +16,7 @@ FRACTIONS ?= $(if $(QUICK),0.1,0.1$(COMMA)0.01$(COMMA)0.05$(COMMA)0.25$(COMMA)1.
 # Of plankton RotNet has half the epochs: it looks at each image four times, where others look at two views.
 FLOWERS_DATA = $(if $(QUICK),data.source=synthetic data.size=48,$(if $(FLOWERS_ROOT),data.root=$(FLOWERS_ROOT)))
 PLANKTON_DATA = $(if $(QUICK),data.source=synthetic data.size=48,$(if $(PLANKTON_ROOT),data.root=$(PLANKTON_ROOT) $(PLANKTON_CLASSES)) trainer.max_epochs=$(if $(filter rotnet,$*),8,15))
-PRETRAIN ?= trainer.max_epochs=$(if $(QUICK),3,$(if $(filter simclr,$*),120,60))
+PRETRAIN ?= $(if $(QUICK),trainer.max_epochs=3)
 FINETUNE ?= $(if $(QUICK),trainer.max_epochs=4)
 COMMA := ,
 SPACE := $(subst ,, )
@@ -53,7 +53,7 @@ plankton: $(PLANKTON_METHODS:%=$(PLANKTON)/%/results.json) ## SimCLR, RotNet, Si
 # A network that is there is not trained again; one that was stopped goes on.
 $(FLOWERS)/%/results.json: | $(VENV)/.ready
 	@$(BIN)/python src/pretrain.py $(if $(wildcard $(@D)/config.yaml),resume=$(@D),method=$* data=flowers \
-	  $(FLOWERS_DATA) $(PRETRAIN) hydra.run.dir=$(@D))
+	  $(FLOWERS_DATA) trainer.max_epochs=$(if $(filter simclr,$*),120,60) $(PRETRAIN) hydra.run.dir=$(@D))
 
 $(PLANKTON)/%/results.json: | $(VENV)/.ready
 	@$(BIN)/python src/pretrain.py $(if $(wildcard $(@D)/config.yaml),resume=$(@D),method=$* data=plankton \

@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -130,6 +129,10 @@ MISTAKES = {
     "no labels at all": (["data.label_fraction=0"], r"data\.label_fraction=0"),
     "one class": (["data.seen=[a]"], r"nothing to tell: 1 labelled class"),
     "no step": (["data.steps_per_epoch=0"], r"data\.steps_per_epoch=0: give at least 1"),
+    "what was pretrained on is tested": (
+        ["checkpoint={pretrained}", "data.test_fraction=0.3"],
+        r"data\.test_fraction=0\.3: .* same images with 0\.15, .* Give data\.test_fraction=0\.15",
+    ),
     "nothing to choose by": (["data.val_fraction=0"], r"data\.val_fraction: .* give some, such as 0\.1"),
 }
 
@@ -177,6 +180,15 @@ def test_it_ends_without_a_checkpoint_that_was_not_asked_for(run, folder, withou
     assert "test/accuracy" in json.loads((done / "results.json").read_text())
 
 
+def test_what_validation_said_is_of_the_weights_that_were_tested(run, folder):
+    done = run("finetune", "one", f"data.root={folder}", *SHORT, "trainer.max_epochs=4", "method.optimizer.lr=0.1")
+    said = pd.read_csv(done / "metrics.csv").set_index("step")["val/balanced_accuracy"].dropna()
+    results = json.loads((done / "results.json").read_text())
+    assert results["val/balanced_accuracy"] == said.max()
+    best = torch.load(done / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["global_step"] == said.idxmax() + 1
+
+
 def test_one_that_has_ended_is_not_made_longer(run, folder):
     done = run("finetune", "one", f"data.root={folder}", *SHORT)
     config = configuration(*SMALL, f"data.root={folder}", *SHORT, "trainer.max_epochs=4", script="finetune")
@@ -191,7 +203,9 @@ def test_stopped_before_its_results_it_ends_with_the_same(run, folder):
         "finetune", "stopped", f"data.root={folder}", *SHORT, "trainer.max_epochs=1", "callbacks.last.every_n_epochs=1"
     )
     (stopped / "results.json").unlink()
-    shutil.rmtree(stopped / "checkpoints")  # as if it had been killed before its first checkpoint
+    (
+        stopped / "checkpoints" / "last.ckpt"
+    ).unlink()  # as if it had been killed before the first that it could go on from
     train(config | {"resume": str(stopped)}, stopped)
     expected = weights(whole)
     assert all(torch.equal(value, expected[name]) for name, value in weights(stopped).items())

@@ -211,6 +211,23 @@ def test_starts_that_were_taught_with_other_labels_are_not_compared(comparison):
         check_labels(as_table(read_jobs(comparison)))
 
 
+def test_settings_that_vary_besides_make_starts_of_their_own(comparison):
+    for number, rate in enumerate((0.1, 0.3, 0.1, 0.3, 0.1, 0.3)):
+        file = comparison / str(number) / "job.json"
+        said = json.loads(file.read_text())
+        file.write_text(json.dumps(said | {"overrides": [*said["overrides"], f"method.backbone_lr={rate}"]}))
+    names = set(as_table(read_jobs(comparison))["start"])
+    assert names == {"from scratch backbone_lr=0.1", "after simclr backbone_lr=0.3"}
+    assert write_comparison(comparison)
+
+
+def test_a_single_draw_has_no_interval(comparison):
+    found = [job for job in read_jobs(comparison) if job.overrides["seed"] == "0"]
+    first, second = sentences(as_table(found))
+    assert first.endswith("from scratch 50.0 % of the test images are told rightly.")
+    assert second == "After simclr: 60.0 %, +10.0 points with one draw of labels."
+
+
 def test_one_start_alone_is_no_comparison(tmp_path):
     job(tmp_path, 0, ["checkpoint=null", "seed=0"], {"test/accuracy": 0.5})
     assert not write_comparison(tmp_path)

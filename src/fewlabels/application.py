@@ -205,7 +205,7 @@ def register_resolvers() -> None:
         "sweep", lambda: Path(HydraConfig.get().sweep.dir).name if jobs.sweeping() else None, replace=True
     )
     OmegaConf.register_new_resolver("pretrained", _pretrained, replace=True)
-    OmegaConf.register_new_resolver("third", lambda epochs: max(epochs or 0, 0) // 3, replace=True)
+    OmegaConf.register_new_resolver("third", lambda epochs: min(max(epochs or 0, 0) // 3, 10), replace=True)
     OmegaConf.register_new_resolver(
         "config_groups",
         lambda: "\n".join(f"  {group}: {', '.join(choices)}" for group, choices in groups().items()),

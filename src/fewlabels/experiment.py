@@ -16,7 +16,7 @@ from fewlabels.callbacks.progress import Progress
 from fewlabels.callbacks.speed import Speed
 from fewlabels.composition import DESCRIPTION
 from fewlabels.errors import UserError
-from fewlabels.loading import begin_with, read_checkpoint
+from fewlabels.loading import begin_with, check_split, read_checkpoint
 from fewlabels.loggers import MetricsCSV, finish_loggers, quieten
 from fewlabels.methods.base import Method
 from fewlabels.resuming import check_resumable, last_checkpoint
@@ -92,18 +92,30 @@ def fit(config: dict[str, Any], experiment: Experiment, directory: Path) -> dict
         best = directory / "checkpoints" / "best.ckpt"
         chosen = best if "checkpoint" in config and best.is_file() else None  # callbacks.best=null: the last weights
         trainer.test(method, datamodule, ckpt_path=chosen, verbose=False, weights_only=True)
-        metrics |= numbers(trainer)
+        metrics |= numbers(trainer) | (at_best(trainer) if chosen else {})
     speed = next(c for c in trainer.callbacks if isinstance(c, Speed))  # type: ignore[attr-defined]
     return metrics | {"epochs": trainer.current_epoch, "seconds": speed.seconds, "seed": config["seed"]}
 
 
+def at_best(trainer: Trainer) -> dict[str, float]:
+    """What validation said of the weights that were chosen, by name."""
+    best = next(c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint))
+    monitor, first = str(best.monitor), max if best.mode == "max" else min
+    chosen = first((row for row in logged(trainer) if monitor in row), key=lambda row: float(row[monitor]))
+    return {name: float(value) for name, value in chosen.items() if name.startswith("val/")}
+
+
 def numbers(trainer: Trainer) -> dict[str, float]:
     """The latest value of everything that was logged, before a resumption too."""
-    rows = [
+    found = {name: float(value) for row in logged(trainer) for name, value in row.items() if "/" in name}
+    return found | {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def logged(trainer: Trainer) -> list[dict[str, Any]]:
+    """What was logged, step by step."""
+    return [
         row for logger in trainer.loggers if isinstance(logger, MetricsCSV) for _, row in sorted(logger.rows.items())
     ]
-    logged = {name: float(value) for row in rows for name, value in row.items() if "/" in name}
-    return logged | {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
 def build(config: dict[str, Any], directory: Path) -> Experiment:
@@ -115,6 +127,8 @@ def build(config: dict[str, Any], directory: Path) -> Experiment:
     if config.get("checkpoint") and not (config["resume"] and last_checkpoint(directory)):
         begin_with(method.backbone, config["checkpoint"])
     datamodule.setup("fit")
+    if config.get("checkpoint"):
+        check_split(config["checkpoint"], config["data"], getattr(datamodule, "fingerprint", None))
     if method.supervised:
         method.learn(datamodule.seen_classes, datamodule.use_labels().tolist())
     method.config, method.fingerprint = config, getattr(datamodule, "fingerprint", None)

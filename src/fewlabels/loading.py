@@ -1,6 +1,7 @@
 """Reading checkpoints back: the backbone of a run as a plain network."""
 
 import importlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from torch import nn
 
 from fewlabels.backbones import Backbone
 from fewlabels.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 def load_backbone(run_or_checkpoint: str | Path) -> Backbone:
@@ -76,6 +79,30 @@ def begin_with(backbone: Backbone, run_or_checkpoint: str | Path) -> None:
                 f"same {setting} as that run."
             )
     load_weights(backbone, checkpoint, path)
+
+
+def check_split(run_or_checkpoint: str | Path, data: dict[str, Any], images: str | None) -> None:
+    """See that pretraining was not shown what is now to be tested; say so if it was shown other images.
+
+    Args:
+        run_or_checkpoint: The pretrained network.
+        data: What it is to be finetuned on, as configured.
+        images: Their fingerprint.
+
+    Raises:
+        UserError: It is the same set, of which pretraining kept fewer images for the test.
+    """
+    checkpoint, path = read_checkpoint(run_or_checkpoint)
+    described = checkpoint["fewlabels"]
+    if described.get("images") != images:
+        log.info("%s was pretrained on other images (%s) than these (%s).", path, described.get("images"), images)
+        return
+    theirs, ours = described["config"]["data"].get("test_fraction"), data.get("test_fraction")
+    if theirs is not None and ours is not None and theirs < ours:
+        raise UserError(
+            f"data.test_fraction={ours}: checkpoint={path} was pretrained on the same images with {theirs}, so it has "
+            f"seen some that would be tested. Give data.test_fraction={theirs}."
+        )
 
 
 def load_weights(backbone: nn.Module, checkpoint: dict[str, Any], path: Path) -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from fewlabels.errors import UserError
+from fewlabels.loading import read_checkpoint
 
 
 def last_checkpoint(directory: Path) -> Path | None:
-    """Where a run stopped; None if it had saved nothing yet.
+    """Where a run stopped; None if it had saved nothing yet that can be gone on from.
 
     Raises:
         UserError: It had, but its last checkpoint is gone.
@@ -16,7 +17,12 @@ def last_checkpoint(directory: Path) -> Path | None:
     last = directory / "checkpoints" / "last.ckpt"
     if last.is_file():
         return last
-    if last.parent.is_dir() and any(last.parent.iterdir()):
+    others = sorted(last.parent.iterdir()) if last.parent.is_dir() else []
+    if [file.name for file in others] == ["best.ckpt"] and not (directory / "results.json").exists():
+        best, _ = read_checkpoint(others[0])
+        if "optimizer_states" not in best:  # a finetuning keeps the best weights before it first saves what to resume
+            return None
+    if others:
         raise UserError(f"resume={directory}: {last} is gone, though others are there. Put it back, or start anew.")
     return None
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SCRATCH = "from scratch"
 MEASURES = ("accuracy", "balanced_accuracy", "macro_f1", "calibration_error")
+PAIRED = ("checkpoint", "backbone.weights", "data.label_fraction", "seed")
+"""What a comparison is over; whatever else varies makes a start of its own."""
 SHOWN = 0.1
 """The label fraction that bars, curves and confusions are drawn of, or the one nearest to it."""
 
@@ -57,9 +59,17 @@ def as_table(found: list[Job]) -> "pd.DataFrame":
     import pandas as pd
 
     rows = []
-    for job in found:
-        config: Any = OmegaConf.load(job.directory / "config.yaml")
-        row = {"start": start(config), "fraction": config.data.label_fraction, "seed": config.seed,
+    apart = [key for key in jobs.varied(found) if key not in PAIRED]
+    called = {job.overrides.get("checkpoint"): "" for job in found}
+    configs: list[Any] = [OmegaConf.load(job.directory / "config.yaml") for job in found]
+    for job, config in zip(found, configs, strict=True):
+        called[job.overrides.get("checkpoint")] = start(config)
+    for job, config in zip(found, configs, strict=True):
+        name = start(config)
+        if list(called.values()).count(name) > 1 and config.checkpoint:
+            name += f" ({Path(config.checkpoint).name})"
+        name = " ".join([name, *(f"{key.rpartition('.')[2]}={job.overrides.get(key)}" for key in apart)])
+        row = {"start": name, "fraction": config.data.label_fraction, "seed": config.seed,
                "labels": len((job.directory / "labels.txt").read_text().splitlines())}  # fmt: skip
         rows.append(row | {name: job.results[f"test/{name}"] for name in MEASURES} | {"job": job})
     table = pd.DataFrame(rows)
@@ -98,8 +108,8 @@ def draw(table: "pd.DataFrame") -> dict[str, tuple[Any, str]]:
     from fewlabels.figures.starts import bars_figure, confusions_figure, fractions_figure, learning_figure
 
     part = table[table["fraction"] == shown(table)]
-    told = {name: [pd.read_csv(job.directory / "predictions.csv") for job in rows["job"]]
-            for name, rows in part.groupby("start", sort=False)}  # fmt: skip
+    read = lambda job: pd.read_csv(job.directory / "predictions.csv", dtype=str, keep_default_na=False)  # noqa: E731
+    told = {name: [read(job) for job in rows["job"]] for name, rows in part.groupby("start", sort=False)}
     first = next(iter(told.values()))[0]
     names, tested = sorted(first["class"].unique()), len(first)
     text, synthetic = f"{int(part['labels'].median()):,} labels", any(is_synthetic(job) for job in part["job"])
@@ -152,15 +162,19 @@ def sentences(table: "pd.DataFrame") -> list[str]:
     fraction = shown(table)
     part = table[table["fraction"] == fraction]
     first = part["start"].iloc[0]
-    mean, half = interval(100 * part.loc[part["start"] == first, "accuracy"].to_numpy())
-    said = [f"With {int(part['labels'].median()):,} labels ({fraction:.0%} of the training images) {first} "
-            f"{mean:.1f} ± {half:.1f} % of the test images are told rightly."]  # fmt: skip
+    percent = lambda name: with_interval(*interval(100 * part.loc[part["start"] == name, "accuracy"].to_numpy()))  # noqa: E731
+    said = [f"With {int(part['labels'].median()):,} labels ({100 * fraction:g}% of the training images) {first} "
+            f"{percent(first)} % of the test images are told rightly."]  # fmt: skip
     for name, (gain, error, draws) in gains(table, fraction).items():
-        mean, half = interval(100 * part.loc[part["start"] == name, "accuracy"].to_numpy())
         verdict = "more" if gain > error else "fewer" if gain < -error else "no clear difference"
-        said.append(f"{name.capitalize()}: {mean:.1f} ± {half:.1f} %, {gain:+.1f} ± {error:.1f} points over {draws} "
-                    f"draws of labels, pair by pair: {verdict}.")  # fmt: skip
+        over = f"over {draws} draws of labels, pair by pair: {verdict}" if draws > 1 else "with one draw of labels"
+        said.append(f"{name[0].upper()}{name[1:]}: {percent(name)} %, {with_interval(gain, error, '+')} points {over}.")
     return said
+
+
+def with_interval(mean: float, half: float, sign: str = "") -> str:
+    """A mean and half of its interval, which a single draw does not have."""
+    return f"{mean:{sign}.1f}" + ("" if np.isnan(half) else f" ± {half:.1f}")
 
 
 def _write_page(sweep: Path, table: "pd.DataFrame", figures: list[tuple[Any, str]]) -> None:
@@ -171,9 +185,11 @@ def _write_page(sweep: Path, table: "pd.DataFrame", figures: list[tuple[Any, str
     for fraction in sorted(table["fraction"].unique()):
         part, found = table[table["fraction"] == fraction], gains(table, fraction)
         for name, own in part.groupby("start", sort=False):
-            cells = ["{:.1f} ± {:.1f}".format(*interval(100 * own[measure].to_numpy())) for measure in MEASURES]
-            gain = "{:+.1f} ± {:.1f}".format(*found[str(name)][:2]) if name in found else ""
-            rows.append([f"{fraction:.0%}", str(int(own["labels"].median())), str(name), str(len(own)), *cells, gain])
+            cells = [with_interval(*interval(100 * own[measure].to_numpy())) for measure in MEASURES]
+            gain = with_interval(*found[str(name)][:2], "+") if name in found else ""
+            rows.append(
+                [f"{100 * fraction:g}%", str(int(own["labels"].median())), str(name), str(len(own)), *cells, gain]
+            )
     heads = ["labels", "images", "start", "draws", "accuracy", "balanced accuracy", "macro F1", "calibration error",
              "gain"]  # fmt: skip
     write_report(

@@ -53,6 +53,15 @@ def test_a_rate_of_nothing_freezes_the_backbone():
     assert method.head.training
 
 
+@pytest.mark.filterwarnings("ignore:You are trying to `self.log:UserWarning")
+def test_answers_that_are_no_numbers_are_not_taken_for_answers():
+    method = made().eval()
+    nn.init.constant_(method.head.bias, math.nan)
+    method.step(batch(range(10)), torch.Generator())
+    with pytest.raises(UserError, match="answers to the val images are not finite: the training has diverged"):
+        method.on_validation_epoch_end()
+
+
 def test_the_backbone_begins_after_so_many_epochs():
     method = made(backbone_lr=0.1, unfreeze_after=1)
     slow = method.slow(10)

@@ -80,7 +80,9 @@ def fractions_figure(table: "pd.DataFrame", *, classes: int, tested: int, synthe
     tidy(axis)
     handles, names = axis.get_legend_handles_labels()
     legend_above(figure, handles, names)
-    text = f"test images; means over {table['seed'].nunique()} draws, 95% intervals; dotted: guessing"
+    draws = sorted({len(cell) for _, cell in table.groupby(["start", "labels"])})
+    over = f"{draws[0]}–{draws[-1]}" if len(draws) > 1 else f"{draws[0]}"
+    text = f"test images; means over {over} draws, 95% intervals; dotted: guessing"
     caption(figure, text, n=tested, synthetic=synthetic)
     return figure
 

@@ -56,7 +56,7 @@ class Finetune(Method):
         if not backbone_lr:
             self.backbone.requires_grad_(False)
         self.answers: Answers | None = None  # of the part that was looked at last
-        self.told = {name: CatMetric(nan_strategy=0.0) for name in ("logits", "truth", "index")}
+        self.told = {name: CatMetric(nan_strategy="disable") for name in ("logits", "truth", "index")}
 
     def learn(self, classes: Sequence[str], counts: Sequence[int]) -> None:
         """Make the head."""
@@ -78,6 +78,11 @@ class Finetune(Method):
             Slow(self.backbone, self.backbone_lr, self.unfreeze_after * steps_per_epoch) if self.backbone_lr else None
         )
 
+    def on_train_start(self) -> None:
+        """As at the start of an epoch, which a run that goes on in mid-epoch does not have."""
+        super().on_train_start()
+        self.on_train_epoch_start()
+
     def on_train_epoch_start(self) -> None:
         """A backbone that stands still keeps its batch norms' statistics too."""
         self.backbone.train(not self.frozen)
@@ -88,7 +93,7 @@ class Finetune(Method):
         logits = self.head(self.embed(x)).float()
         if not self.training:
             for name, value in (("logits", logits), ("truth", batch.y), ("index", batch.index)):
-                self.told[name].to(self.device).update(value.double())
+                self.told[name].to(self.device).update(value.float())
         smoothing = self.label_smoothing if self.training else 0.0
         return {
             "loss": F.cross_entropy(logits, batch.y, weight=self.weights, label_smoothing=smoothing),
@@ -101,6 +106,11 @@ class Finetune(Method):
         logits, truth, index = (self.told[name].compute() for name in ("logits", "truth", "index"))
         for metric in self.told.values():
             metric.reset()
+        if not logits.isfinite().all():
+            raise UserError(
+                f"The network's answers to the {split} images are not finite: the training has diverged. Lower "
+                "method.optimizer.lr, or raise method.optimizer.warmup_epochs."
+            )
         order = index.argsort()  # the same for any number of processes
         self.answers = Answers(logits[order].cpu(), truth[order].long().cpu(), index[order].long().cpu())
         self.log_dict({f"{split}/{name}": value for name, value in scores(self.answers).items()})
