@@ -145,12 +145,15 @@ def test_a_mistake_names_its_key(run, folder, pretrained, tmp_path, mistake):
     assert not (tmp_path / "none" / "config.yaml").exists()
 
 
-def test_after_pretraining_the_head_goes_ahead_and_the_backbone_follows_slowly():
+def test_after_pretraining_the_head_goes_ahead_and_the_backbone_follows_slowly(tmp_path):
     def asked(*overrides):
         method = configuration(*SMALL, *overrides, script="finetune")["method"]
         return method["backbone_lr"], method["unfreeze_after"]
 
     assert asked() == (1.0, 0)
+    for method, expected in ("simclr", (0.1, 10)), ("rotnet", (1.0, 0)), ("siamese", (0.3, 10)):
+        (tmp_path / "config.yaml").write_text(f"method: {{called: {method}}}")
+        assert asked(f"checkpoint={tmp_path}") == asked(f"checkpoint={tmp_path}/checkpoints/last.ckpt") == expected
     assert asked("checkpoint=somewhere") == asked("backbone.weights=imagenet") == (0.3, 10)
     assert asked("checkpoint=somewhere", "trainer.max_epochs=4") == (0.3, 1)
     assert asked("checkpoint=somewhere", "method.backbone_lr=0.5", "method.unfreeze_after=2") == (0.5, 2)

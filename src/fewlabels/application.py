@@ -28,6 +28,7 @@ from fewlabels import jobs
 from fewlabels.composition import CONF, groups, in_plain_words
 from fewlabels.config import Command, ConfigError, changes, is_first, run_dir
 from fewlabels.errors import UserError
+from fewlabels.rundir import pretrained_by
 
 RUNS = Path("runs")
 FULL_DISK = "What had been saved is whole: make room, and go on with resume=RUN_DIR."
@@ -204,7 +205,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver(
         "sweep", lambda: Path(HydraConfig.get().sweep.dir).name if jobs.sweeping() else None, replace=True
     )
-    OmegaConf.register_new_resolver("pretrained", _pretrained, replace=True)
+    OmegaConf.register_new_resolver("after", _after, replace=True)
     OmegaConf.register_new_resolver("third", lambda epochs: min(max(epochs or 0, 0) // 3, 10), replace=True)
     OmegaConf.register_new_resolver(
         "config_groups",
@@ -213,9 +214,11 @@ def register_resolvers() -> None:
     )
 
 
-def _pretrained(after: Any, scratch: Any, *, _root_: DictConfig) -> Any:
-    """One setting for a finetuning that begins with pretrained weights, another for one from scratch."""
-    return after if _root_.checkpoint or OmegaConf.select(_root_, "backbone.weights") else scratch
+def _after(methods: dict[str | None, Any], others: Any, scratch: Any, *, _root_: DictConfig) -> Any:
+    """What a finetuning is set to after the method that it begins with, after any other, and from scratch."""
+    if _root_.checkpoint:
+        return methods.get(pretrained_by(_root_.checkpoint), others)
+    return others if OmegaConf.select(_root_, "backbone.weights") else scratch
 
 
 def _swept() -> str | None:

@@ -125,7 +125,8 @@ def asked_the_same(name: str, subject: Subject, first: Subject) -> tuple[Embeddi
 
 def verdicts(table: "pd.DataFrame") -> list[str]:
     """For each probe the best network at about 90 labels, and by how much it beats each other, draw by draw."""
-    few = min(table["labels"].unique(), key=lambda n: (abs(n - 90), n))
+    several = table[table["draw"] > 0]["labels"]  # of all labels there is one draw alone
+    few = min((several if len(several) else table["labels"]).unique(), key=lambda n: (abs(n - 90), n))
     said = []
     for probe, rows in table[table["labels"] == few].groupby("probe", sort=False):
         scores = {s: 100 * r.sort_values("draw")["balanced_accuracy"].to_numpy() for s, r in rows.groupby("source")}

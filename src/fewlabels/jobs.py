@@ -55,9 +55,10 @@ def begin(cfg: DictConfig, directory: Path) -> bool:
             f"\nhydra.sweep.dir: {directory} holds a job of another sweep ({' '.join(before)}; this one is "
             f"{' '.join(asked)}). Give another hydra.sweep.dir, or the same settings to go on with that sweep."
         )
-    if (directory / "results.json").is_file():
+    if _results(directory):
         log.info("Finished already, and not run again: %s", " ".join(asked))
         return True
+    (directory / "results.json").unlink(missing_ok=True)  # of a job that was cut off while it wrote
     note(directory, asked)
     if "resume" in cfg and (directory / "config.yaml").is_file():
         cfg.resume = str(directory)
@@ -96,11 +97,20 @@ def read_jobs(sweep: Path) -> list[Job]:
 
 def _read(file: Path) -> Job:
     said: dict[str, Any] = json.loads(file.read_text())
-    results = file.parent / "results.json"
-    found = json.loads(results.read_text()) if results.is_file() else {}
+    found = _results(file.parent)
     state = FINISHED if found else FAILED if said["error"] else UNFINISHED
     overrides = dict(override.lstrip("+~").split("=", 1) for override in said["overrides"] if "=" in override)
     return Job(file.parent, overrides, state, said["error"], found)
+
+
+def _results(directory: Path) -> dict[str, Any]:
+    """What a job found; nothing if it has not ended, or was cut off while writing that down."""
+    file = directory / "results.json"
+    try:
+        found: dict[str, Any] = json.loads(file.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return found
 
 
 def varied(jobs: list[Job]) -> list[str]:

@@ -28,6 +28,15 @@ def save_results(metrics: Mapping[str, float], directory: Path) -> None:
     )
 
 
+def pretrained_by(run_or_checkpoint: str | Path) -> str | None:
+    """The method that made a checkpoint, as the config.yaml of its run tells; None if there is none."""
+    path = Path(run_or_checkpoint)
+    saved = (path if path.is_dir() else path.parent.parent) / "config.yaml"
+    config: Any = OmegaConf.load(saved) if saved.is_file() else {}
+    called = OmegaConf.select(config, "method.called") if config else None
+    return str(called) if called else None
+
+
 def script() -> str:
     """The script that is running; from a notebook or a test, the one that it stands in for."""
     return sys.argv[0] if Path(sys.argv[0]).suffix == ".py" and "launcher" not in sys.argv[0] else "src/pretrain.py"

@@ -11,6 +11,7 @@ from fewlabels.errors import UserError
 from fewlabels.files import write_whole
 from fewlabels.jobs import FINISHED, Job
 from fewlabels.probes import interval
+from fewlabels.rundir import pretrained_by
 from fewlabels.sweeps import Summary, is_synthetic
 
 if TYPE_CHECKING:
@@ -83,10 +84,7 @@ def start(config: Any) -> str:
     """What to call what a finetuning began with."""
     if not config.checkpoint:
         return f"torchvision ({config.backbone.weights})" if config.backbone.get("weights") else SCRATCH
-    path = Path(config.checkpoint)
-    saved = (path if path.is_dir() else path.parent.parent) / "config.yaml"
-    known = OmegaConf.load(saved) if saved.is_file() else None
-    return f"after {known.method.called}" if known is not None and "method" in known else f"after {path.name}"
+    return f"after {pretrained_by(config.checkpoint) or Path(config.checkpoint).name}"
 
 
 def check_labels(table: "pd.DataFrame") -> None:
