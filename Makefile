@@ -12,7 +12,7 @@ PLANKTON ?= $(OUT)/plankton
 PLANKTON_METHODS := simclr rotnet siamese softmax triplet arcface
 PLANKTON_CLASSES ?= data.seen=[trichodesmium_puff,chaetognath_other,copepod_cyclopoid_oithona_eggs,protist_other,detritus_other,copepod_cyclopoid_oithona] data.unseen=[chaetognath_non_sagitta,trichodesmium_bowtie,appendicularian_slight_curve]
 DRAWS ?= $(if $(QUICK),0$(COMMA)1$(COMMA)2,0$(COMMA)1$(COMMA)2$(COMMA)3$(COMMA)4)
-FRACTIONS ?= $(if $(QUICK),0.1,0.1$(COMMA)0.01$(COMMA)0.05$(COMMA)0.25$(COMMA)1.0)
+FRACTIONS ?= $(if $(QUICK),0.1,0.1$(COMMA)1.0$(COMMA)0.25$(COMMA)0.05$(COMMA)0.01)
 FLOWERS_DATA = $(if $(QUICK),data.source=synthetic data.size=48,$(if $(FLOWERS_ROOT),data.root=$(FLOWERS_ROOT)))
 # Of plankton RotNet has half the epochs: it looks at each image four times, where others look at two views.
 PLANKTON_DATA = $(if $(QUICK),data.source=synthetic data.size=48,$(if $(PLANKTON_ROOT),data.root=$(PLANKTON_ROOT) $(PLANKTON_CLASSES)) trainer.max_epochs=$(if $(filter rotnet,$*),8,15))

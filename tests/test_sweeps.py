@@ -64,10 +64,30 @@ def test_a_sweep_is_summed_up_and_goes_on_without_doing_anything_twice(pretrain,
     )
 
 
-def test_another_sweep_does_not_take_its_place(pretrain):
+def test_another_sweep_does_not_take_its_place(pretrain, tmp_path):
     pretrain("seed=0,1")
+    table, jobs = (tmp_path / "sweep" / "sweep.csv").read_bytes(), read_jobs(tmp_path / "sweep")
     done = pretrain("seed=0,2", code=1)
-    assert "holds a job of another sweep" in done.stdout + done.stderr
+    assert "holds a job of another sweep" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert read_jobs(tmp_path / "sweep") == jobs
+    assert (tmp_path / "sweep" / "sweep.csv").read_bytes() == table
+    assert pretrain("seed=0,1").stdout.count("Finished already") == 2
+
+
+def test_a_sweep_does_not_go_on_when_the_same_command_has_come_to_mean_something_else(pretrain, tmp_path):
+    """Such as after a default in conf/ was changed: two recipes would be compared as one."""
+    pretrain("seed=0,1")
+    file = tmp_path / "sweep" / "1" / "config.yaml"
+    saved = OmegaConf.load(file)
+    rate = saved.method.optimizer.lr
+    saved.method.optimizer.lr, saved.trainer.accelerator, saved.data.root = 0.125, "gpu", "elsewhere"
+    OmegaConf.save(saved, file)
+    done = pretrain("seed=0,1", code=1)
+    assert f"was begun with method.optimizer.lr=0.125; the same command line now means method.optimizer.lr={rate}." in (
+        done.stderr
+    )
+    assert [job.state for job in read_jobs(tmp_path / "sweep")] == [FINISHED] * 2
 
 
 def test_a_search_keeps_the_best(pretrain, tmp_path):
@@ -219,6 +239,21 @@ def test_settings_that_vary_besides_make_starts_of_their_own(comparison):
     names = set(as_table(read_jobs(comparison))["start"])
     assert names == {"from scratch backbone_lr=0.1", "after simclr backbone_lr=0.3"}
     assert write_comparison(comparison)
+
+
+def test_two_pretrainings_of_one_method_are_told_apart_by_where_they_lie(comparison, tmp_path):
+    for place in ("one", "two"):
+        (tmp_path / place / "simclr").mkdir(parents=True)
+        OmegaConf.save({"method": {"called": "simclr"}}, tmp_path / place / "simclr" / "config.yaml")
+    (tmp_path / "two" / "simclr" / "run.log").write_text("SYNTHETIC DATA: …")
+    for number, place in enumerate(("one", "two", "one", "two", "one", "two")):
+        file = comparison / str(number) / "config.yaml"
+        config = OmegaConf.load(file)
+        config.checkpoint = str(tmp_path / place / "simclr")
+        OmegaConf.save(config, file)
+    assert set(as_table(read_jobs(comparison))["start"]) == {"after simclr", "after simclr on synthetic images"}
+    (tmp_path / "two" / "simclr" / "run.log").unlink()
+    assert set(as_table(read_jobs(comparison))["start"]) == {"after simclr (one/simclr)", "after simclr (two/simclr)"}
 
 
 def test_a_single_draw_has_no_interval(comparison):

@@ -88,6 +88,8 @@ def _refuse(error: Exception) -> None:
         if jobs.sweeping():
             jobs.failed(Path(run_dir()), f"{type(error).__name__}: {error}")
         return
+    if isinstance(error, jobs.TakenError):
+        sys.exit(f"\n{said}")
     _file_log.error("%s", said, exc_info=error if not isinstance(error, UserError) else None)
     if HydraConfig.get().mode == RunMode.RUN:
         directory = Path(run_dir())

@@ -124,11 +124,13 @@ def build(config: dict[str, Any], directory: Path) -> Experiment:
     datamodule = make(config["data"])
     image = {name: getattr(datamodule, name) for name in ("channels", "size", "mean", "std")}
     method = make(config["method"], backbone=make(config["backbone"], **image), seed=config["seed"])
-    if config.get("checkpoint") and not (config["resume"] and last_checkpoint(directory)):
-        begin_with(method.backbone, config["checkpoint"])
+    goes_on = config["resume"] and last_checkpoint(directory)
+    pretrained = read_checkpoint(config["checkpoint"]) if config.get("checkpoint") and not goes_on else None
+    if pretrained:
+        begin_with(method.backbone, *pretrained)
     datamodule.setup("fit")
-    if config.get("checkpoint"):
-        check_split(config["checkpoint"], config["data"], getattr(datamodule, "fingerprint", None))
+    if pretrained:
+        check_split(*pretrained, config["data"], getattr(datamodule, "fingerprint", None))
     if method.supervised:
         method.learn(datamodule.seen_classes, datamodule.use_labels().tolist())
     method.config, method.fingerprint = config, getattr(datamodule, "fingerprint", None)

@@ -7,13 +7,18 @@ from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from fewlabels.config import ConfigError
+from fewlabels.config import CHANGEABLE, ConfigError
 from fewlabels.files import write_whole
 
 log = logging.getLogger(__name__)
+KEPT = ("seed", "checkpoint", "method.", "data.", "backbone.")
 FINISHED, FAILED, UNFINISHED = "finished", "failed", "unfinished"
+
+
+class TakenError(ConfigError):
+    """A sweep's directory belongs to another sweep. It is left as it is, and the sweep ends."""
 
 
 class Job(NamedTuple):
@@ -46,15 +51,16 @@ def begin(cfg: DictConfig, directory: Path) -> bool:
         Whether it is finished already, and has nothing left to do.
 
     Raises:
-        ConfigError: The directory holds another job, of another sweep.
+        TakenError: The directory holds another job, of another sweep, or one that was begun when conf/ was another.
     """
     asked = [str(override) for override in HydraConfig.get().overrides.task]
     file = directory / "job.json"
     if file.is_file() and (before := json.loads(file.read_text())["overrides"]) != asked:
-        raise ConfigError(
+        raise TakenError(
             f"\nhydra.sweep.dir: {directory} holds a job of another sweep ({' '.join(before)}; this one is "
             f"{' '.join(asked)}). Give another hydra.sweep.dir, or the same settings to go on with that sweep."
         )
+    check_unchanged(cfg, directory)
     if _results(directory):
         log.info("Finished already, and not run again: %s", " ".join(asked))
         return True
@@ -63,6 +69,40 @@ def begin(cfg: DictConfig, directory: Path) -> bool:
     if "resume" in cfg and (directory / "config.yaml").is_file():
         cfg.resume = str(directory)
     return False
+
+
+def check_unchanged(cfg: DictConfig, directory: Path) -> None:
+    """See that a job which is to count, or to go on, was begun with what the same command line means today.
+
+    Raises:
+        TakenError: A default in conf/ has changed since, or what a setting follows from, such as a pretrained network.
+    """
+    file = directory / "config.yaml"
+    gone = cfg.get("checkpoint") and not Path(cfg.checkpoint).exists()  # then nobody knows what would follow from it
+    if not file.is_file() or gone:
+        return
+    before, now = _flat(DictConfig(OmegaConf.load(file))), _flat(cfg)
+    if changed := [key for key in before.keys() | now.keys() if before.get(key) != now.get(key)]:
+        key = min(changed)
+        raise TakenError(
+            f"\nhydra.sweep.dir: {directory} was begun with {key}={before.get(key)}; the same command line now means "
+            f"{key}={now.get(key)}{f', and {len(changed) - 1} more differ' if changed[1:] else ''}. Results of both "
+            "would be compared as if they were of one recipe. Give another hydra.sweep.dir, or put conf/ back."
+        )
+
+
+def _flat(cfg: DictConfig) -> dict[str, Any]:
+    """What makes a run what it is, dotted key to value; where things lie and who watches is left out."""
+    flat: dict[str, Any] = {}
+    nodes: list[tuple[str, Any]] = [("", OmegaConf.to_container(cfg, resolve=True))]
+    for above, node in nodes:
+        for name, value in node.items():
+            key = f"{above}{name}"
+            if isinstance(value, dict):
+                nodes.append((f"{key}.", value))
+            elif key == "trainer.max_epochs" or (key.startswith(KEPT) and not key.startswith(CHANGEABLE)):
+                flat[key] = value
+    return flat
 
 
 def objective(cfg: DictConfig, directory: Path) -> float | None:

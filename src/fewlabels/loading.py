@@ -63,13 +63,12 @@ def read_checkpoint(run_or_checkpoint: str | Path) -> tuple[dict[str, Any], Path
     return checkpoint, path
 
 
-def begin_with(backbone: Backbone, run_or_checkpoint: str | Path) -> None:
-    """Give a backbone the weights of a pretrained one, for finetuning.
+def begin_with(backbone: Backbone, checkpoint: dict[str, Any], path: Path) -> None:
+    """Give a backbone the weights of a pretrained one, as `read_checkpoint` found it, for finetuning.
 
     Raises:
-        UserError: As `read_checkpoint`; or the pretrained network is another one, or was fed other images.
+        UserError: The pretrained network is another one, or was fed other images.
     """
-    checkpoint, path = read_checkpoint(run_or_checkpoint)
     theirs, ours = checkpoint["fewlabels"]["backbone"], backbone.description
     keys = {"builder": "backbone", "name": "backbone.name", "channels": "data.channels", "stem": "data.size"}
     for key, setting in (keys | {"mean": "data.mean", "std": "data.std"}).items():
@@ -81,18 +80,18 @@ def begin_with(backbone: Backbone, run_or_checkpoint: str | Path) -> None:
     load_weights(backbone, checkpoint, path)
 
 
-def check_split(run_or_checkpoint: str | Path, data: dict[str, Any], images: str | None) -> None:
+def check_split(checkpoint: dict[str, Any], path: Path, data: dict[str, Any], images: str | None) -> None:
     """See that pretraining was not shown what is now to be tested; say so if it was shown other images.
 
     Args:
-        run_or_checkpoint: The pretrained network.
+        checkpoint: The pretrained network.
+        path: Its file.
         data: What it is to be finetuned on, as configured.
         images: Their fingerprint.
 
     Raises:
         UserError: It is the same set, of which pretraining kept fewer images for the test.
     """
-    checkpoint, path = read_checkpoint(run_or_checkpoint)
     described = checkpoint["fewlabels"]
     if described.get("images") != images:
         log.info("%s was pretrained on other images (%s) than these (%s).", path, described.get("images"), images)

@@ -28,10 +28,15 @@ def save_results(metrics: Mapping[str, float], directory: Path) -> None:
     )
 
 
+def run_of(run_or_checkpoint: str | Path) -> Path:
+    """The directory of the run that a checkpoint is of, or which is named itself."""
+    path = Path(run_or_checkpoint)
+    return path if path.is_dir() else path.parent.parent
+
+
 def pretrained_by(run_or_checkpoint: str | Path) -> str | None:
     """The method that made a checkpoint, as the config.yaml of its run tells; None if there is none."""
-    path = Path(run_or_checkpoint)
-    saved = (path if path.is_dir() else path.parent.parent) / "config.yaml"
+    saved = run_of(run_or_checkpoint) / "config.yaml"
     config: Any = OmegaConf.load(saved) if saved.is_file() else {}
     called = OmegaConf.select(config, "method.called") if config else None
     return str(called) if called else None

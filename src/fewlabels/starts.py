@@ -1,5 +1,6 @@
 """Finetunings from several starts, side by side: the same labels for all, paired differences, one report."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from fewlabels.errors import UserError
 from fewlabels.files import write_whole
 from fewlabels.jobs import FINISHED, Job
 from fewlabels.probes import interval
-from fewlabels.rundir import pretrained_by
+from fewlabels.rundir import pretrained_by, run_of
 from fewlabels.sweeps import Summary, is_synthetic
 
 if TYPE_CHECKING:
@@ -61,14 +62,9 @@ def as_table(found: list[Job]) -> "pd.DataFrame":
 
     rows = []
     apart = [key for key in jobs.varied(found) if key not in PAIRED]
-    called = {job.overrides.get("checkpoint"): "" for job in found}
     configs: list[Any] = [OmegaConf.load(job.directory / "config.yaml") for job in found]
-    for job, config in zip(found, configs, strict=True):
-        called[job.overrides.get("checkpoint")] = start(config)
-    for job, config in zip(found, configs, strict=True):
-        name = start(config)
-        if list(called.values()).count(name) > 1 and config.checkpoint:
-            name += f" ({Path(config.checkpoint).name})"
+    names = start_names(found, configs)
+    for job, config, name in zip(found, configs, names, strict=True):
         name = " ".join([name, *(f"{key.rpartition('.')[2]}={job.overrides.get(key)}" for key in apart)])
         row = {"start": name, "fraction": config.data.label_fraction, "seed": config.seed,
                "labels": len((job.directory / "labels.txt").read_text().splitlines())}  # fmt: skip
@@ -80,11 +76,26 @@ def as_table(found: list[Job]) -> "pd.DataFrame":
     return table.sort_values(["fraction", "start", "seed"]).astype({"start": str}).reset_index(drop=True)
 
 
-def start(config: Any) -> str:
-    """What to call what a finetuning began with."""
+def start_names(found: list[Job], configs: list[Any]) -> list[str]:
+    """What to call what each finetuning began with; networks of one method go by where they lie, where that differs."""
+    names = [start(job, config) for job, config in zip(found, configs, strict=True)]
+    places: dict[str, set[str]] = {name: set() for name in names}
+    for name, config in zip(names, configs, strict=True):
+        places[name] |= {str(Path(config.checkpoint).resolve())} if config.checkpoint else set()
+    apart = lambda name, path: f" ({os.path.relpath(Path(path).resolve(), os.path.commonpath(places[name]))})"  # noqa: E731
+    return [
+        name + (apart(name, config.checkpoint) if len(places[name]) > 1 else "")
+        for name, config in zip(names, configs, strict=True)
+    ]
+
+
+def start(job: Job, config: Any) -> str:
+    """What a finetuning began with."""
     if not config.checkpoint:
         return f"torchvision ({config.backbone.weights})" if config.backbone.get("weights") else SCRATCH
-    return f"after {pretrained_by(config.checkpoint) or Path(config.checkpoint).name}"
+    drawn = is_synthetic(run_of(config.checkpoint)) and not is_synthetic(job.directory)  # else the whole page says so
+    method = pretrained_by(config.checkpoint) or Path(config.checkpoint).name
+    return f"after {method}{' on synthetic images' if drawn else ''}"
 
 
 def check_labels(table: "pd.DataFrame") -> None:
@@ -110,7 +121,10 @@ def draw(table: "pd.DataFrame") -> dict[str, tuple[Any, str]]:
     told = {name: [read(job) for job in rows["job"]] for name, rows in part.groupby("start", sort=False)}
     first = next(iter(told.values()))[0]
     names, tested = sorted(first["class"].unique()), len(first)
-    text, synthetic = f"{int(part['labels'].median()):,} labels", any(is_synthetic(job) for job in part["job"])
+    text, synthetic = (
+        f"{int(part['labels'].median()):,} labels",
+        any(is_synthetic(job.directory) for job in part["job"]),
+    )
     marks: dict[str, Any] = {"classes": len(names), "tested": tested, "synthetic": synthetic}
     figures = {"starts": (bars_figure(part, text=text, **marks), f"Test accuracy with {text}")}
     if table["fraction"].nunique() > 1:
@@ -195,7 +209,7 @@ def _write_page(sweep: Path, table: "pd.DataFrame", figures: list[tuple[Any, str
         sections=[Section("Starts", figures, [Table("All in %, on the test part, mean ± 95% interval; gain of accuracy "
                                                     "over the first start, pair by pair", heads, rows)]),
                   Section("With what", tables=[facts(_asked(table))], code=[command_line()])],
-        synthetic=any(is_synthetic(job) for job in table["job"]),
+        synthetic=any(is_synthetic(job.directory) for job in table["job"]),
     )  # fmt: skip
 
 

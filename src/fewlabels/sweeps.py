@@ -108,7 +108,7 @@ def draw(found: list[Job], keys: list[str], metric: str) -> dict[str, tuple[Any,
     from fewlabels.figures.sweeps import curves_figure, heat_figure
 
     done = [job for job in found if metric in job.results]
-    synthetic = any(is_synthetic(job) for job in found)
+    synthetic = any(is_synthetic(job.directory) for job in found)
     figures: dict[str, tuple[Any, str]] = {}
     axes = [key for key in keys if key != "seed"]
     if len(axes) == 2 and done:
@@ -157,7 +157,7 @@ def _write_page(sweep: Path, found: list[Job], keys: list[str], metric: str, fig
         sections=[Section("Over the settings", figures), Section("Jobs", tables=[Table("", columns, rows)]),
                   Section("Failed", tables=[Table("", ["job", "error"], errors, text=True)] if errors else []),
                   Section("With what", tables=[facts({})])],
-        synthetic=any(is_synthetic(job) for job in found),
+        synthetic=any(is_synthetic(job.directory) for job in found),
     )  # fmt: skip
 
 
@@ -179,7 +179,7 @@ def _as_number(text: str) -> tuple[float, str]:
         return float("inf"), text
 
 
-def is_synthetic(job: Job) -> bool:
-    """Whether a job's images were drawn by the program, as its log says."""
-    log_file = job.directory / "run.log"
+def is_synthetic(directory: Path) -> bool:
+    """Whether a run's images were drawn by the program, as its log says."""
+    log_file = directory / "run.log"
     return log_file.is_file() and "SYNTHETIC DATA" in log_file.read_text(errors="replace")

@@ -230,7 +230,11 @@ class ImageDataModule(pl.LightningDataModule):
         return make_loader(self._dataset(), batches)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Load "val" in order; batch k goes to rank k % world. Ranks may get different numbers of batches."""
+        """Load "val" in one fixed order; batch k goes to rank k % world. Ranks may get different numbers of batches.
+
+        The order is shuffled: a batch of files in order is of one class, so that a loss among the images of a batch
+        would mean something else than in training.
+        """
         return self._dealt("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
@@ -239,6 +243,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _dealt(self, split: str) -> DataLoader[Any]:
         rows = np.array([row for row in self.indices(split) if not self.with_labels or self.labels[row] >= 0], np.int64)
+        rows = np.random.default_rng(0).permutation(rows)  # for runs of every seed the same
         return make_loader(self._dataset(), dealt(rows, self.batch_size, rank(), world_size()))
 
     def loader(self, split_or_indices: str | np.ndarray, batch_size: int | None = None) -> DataLoader[Any]:
