@@ -40,14 +40,14 @@ def fit(folder, *callbacks, resume=None):
 
 
 class Terminate(Callback):
-    """Sends SIGTERM to this process while a step runs."""
+    """Sends a signal to this process while a step runs."""
 
-    def __init__(self, step):
-        self.step = step
+    def __init__(self, step, number=signal.SIGTERM):
+        self.step, self.number = step, number
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if trainer.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), self.number)
 
 
 @pytest.mark.parametrize("step", [0, 6])  # of 5 in an epoch
@@ -60,6 +60,24 @@ def test_sigterm_saves_and_the_run_goes_on_from_there(step, tmp_path):
     last = tmp_path / "checkpoints" / "last.ckpt"
     assert torch.load(last, weights_only=True)["global_step"] == step + 1  # the step was finished
     resumed, whole = fit(tmp_path, SaveOnSignal(), resume=last), fit(tmp_path)
+    assert all(torch.equal(value, whole[name]) for name, value in resumed.items())
+
+
+def test_preemption_is_handed_on_once_all_is_saved(tmp_path):
+    last = tmp_path / "checkpoints" / "last.ckpt"
+
+    def queue_again(number, _):
+        raise SystemExit(int(torch.load(last, weights_only=True)["global_step"]))
+
+    before = signal.signal(signal.SIGUSR2, queue_again)
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            fit(tmp_path, SaveOnSignal(), Terminate(6, signal.SIGUSR2))
+        assert stopped.value.code == 7
+        assert signal.getsignal(signal.SIGUSR2) == queue_again
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    resumed, whole = fit(tmp_path, SaveOnSignal(), resume=last), fit(tmp_path / "whole")
     assert all(torch.equal(value, whole[name]) for name, value in resumed.items())
 
 

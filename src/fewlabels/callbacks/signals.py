@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C save first: what a cluster or an impatient user sends costs no more than one step."""
+"""SIGTERM, Ctrl-C and preemption save first: what a cluster or an impatient user sends costs no more than one step."""
 
 import logging
 import signal
@@ -17,7 +17,8 @@ class SaveOnSignal(Callback):
     """On SIGTERM or Ctrl-C, finish the step, write `checkpoints/last.ckpt`, and exit with 128 + the signal's number.
 
     A signal to any rank stops all of them at the same step. A second one, `PATIENCE` seconds later or more, ends the
-    run at once.
+    run at once. SIGUSR2, by which submitit is told that its job is preempted or out of time, is handed on to it once
+    all is saved: it queues the job again.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,8 @@ class SaveOnSignal(Callback):
         """Take the signals over from Lightning, whose handlers would stop without saving."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._before[number] = signal.signal(number, self._receive)
+        if callable(signal.getsignal(signal.SIGUSR2)):
+            self._before[signal.SIGUSR2] = signal.signal(signal.SIGUSR2, self._receive)
 
     def _receive(self, number: int, _: Any) -> None:
         # A terminal sends Ctrl-C to every process, and the launcher hands it on to its workers: that is one signal
@@ -40,11 +43,16 @@ class SaveOnSignal(Callback):
         """Stop here, if any rank was told to."""
         if not trainer.strategy.reduce_boolean_decision(bool(self.received), all=False):
             return
+        preempted = trainer.strategy.reduce_boolean_decision(self.received == signal.SIGUSR2, all=False)
+        number = signal.SIGUSR2 if preempted else self.received or signal.SIGTERM
+        queue_again = self._before.get(number)
         self._give_back()
         trainer.save_checkpoint(Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt")
-        number = self.received or signal.SIGTERM
         name, place = signal.Signals(number).name, trainer.default_root_dir
         log.info("Stopped by %s at step %d; go on with resume=%s", name, trainer.global_step, place)
+        if preempted and callable(queue_again):
+            queue_again(number, None)  # exits in the first process; were the others to fail, the job would, too
+            raise SystemExit(0)
         raise SystemExit(128 + number)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
