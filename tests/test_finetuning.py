@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -212,3 +213,25 @@ def test_stopped_before_its_results_it_ends_with_the_same(run, folder):
     train(config | {"resume": str(stopped)}, stopped)
     expected = weights(whole)
     assert all(torch.equal(value, expected[name]) for name, value in weights(stopped).items())
+
+
+def test_two_processes_find_what_one_finds(folder, tmp_path):
+    """With a backbone that stands still and images as they are, both learn from the same batches."""
+    found, answers = [], []
+    still = ("method.backbone_lr=0", "method.views.scale=[1.0,1.0]", "+method.views.ratio=[1.0,1.0]",
+             "+method.views.horizontal_flip=0",
+             *(f"method.views.{name}=0" for name in ("brightness", "contrast", "saturation")))  # fmt: skip
+    for devices in (1, 2):
+        command = [sys.executable, str(ROOT / "src" / "finetune.py"), "data=flowers", f"data.root={folder}", *SMALL,
+                   *SHORT, *still, "trainer.precision=32-true", f"trainer.devices={devices}",
+                   f"data.batch_size={16 // devices}", f"hydra.run.dir={devices}"]  # fmt: skip
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "FEWLABELS_CACHE": str(tmp_path / "cache")}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stdout + done.stderr
+        directory = tmp_path / str(devices)
+        results = json.loads((directory / "results.json").read_text())
+        found.append({name: value for name, value in results.items() if name.startswith(("val/", "test/"))})
+        answers.append(pd.read_csv(directory / "predictions.csv"))
+    assert found[0] == pytest.approx(found[1], abs=1e-5)
+    assert {"val/balanced_accuracy", "test/macro_f1"} <= found[0].keys()
+    pd.testing.assert_frame_equal(*answers, atol=1e-3)

@@ -92,13 +92,13 @@ def fit(config: dict[str, Any], experiment: Experiment, directory: Path) -> dict
         best = directory / "checkpoints" / "best.ckpt"
         chosen = best if "checkpoint" in config and best.is_file() else None  # callbacks.best=null: the last weights
         trainer.test(method, datamodule, ckpt_path=chosen, verbose=False, weights_only=True)
-        metrics |= numbers(trainer) | (at_best(trainer) if chosen else {})
+        metrics |= numbers(trainer) | (at_best(trainer) if chosen and trainer.is_global_zero else {})
     speed = next(c for c in trainer.callbacks if isinstance(c, Speed))  # type: ignore[attr-defined]
     return metrics | {"epochs": trainer.current_epoch, "seconds": speed.seconds, "seed": config["seed"]}
 
 
 def at_best(trainer: Trainer) -> dict[str, float]:
-    """What validation said of the weights that were chosen, by name."""
+    """What validation said of the weights that were chosen, by name; the first process alone has it written down."""
     best = next(c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint))
     monitor, first = str(best.monitor), max if best.mode == "max" else min
     chosen = first((row for row in logged(trainer) if monitor in row), key=lambda row: float(row[monitor]))

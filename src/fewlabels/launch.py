@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import uuid
 from pathlib import Path
 from typing import Any
@@ -104,18 +105,21 @@ def local_processes(trainer: DictConfig) -> int:
 
 
 def _elastic(task: str, config: dict[str, Any], directory: Path, processes: int, nodes: int) -> None:
-    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    for name in ("multiprocessing.api", "agent.server.api", "multiprocessing.errors.error_handler"):
+    for name in (
+        "multiprocessing.api", "agent.server.api", "multiprocessing.errors.error_handler",
+        "rendezvous.dynamic_rendezvous",  # the machine that ends first takes the meeting point away
+    ):  # fmt: skip
         logging.getLogger(f"torch.distributed.elastic.{name}").setLevel(logging.CRITICAL)  # we say it ourselves
     rendezvous = config["launch"]["rendezvous"]
     settings = LaunchConfig(
         min_nodes=nodes,
         max_nodes=nodes,
         nproc_per_node=processes,
-        run_id=str(directory) if rendezvous else uuid.uuid4().hex,
+        run_id=(uuid.uuid5(uuid.NAMESPACE_URL, str(directory)) if rendezvous else uuid.uuid4()).hex,
         rdzv_backend="c10d",
         rdzv_endpoint=rendezvous or "localhost:0",
         max_restarts=0,
@@ -124,7 +128,9 @@ def _elastic(task: str, config: dict[str, Any], directory: Path, processes: int,
     )
     job_logging = OmegaConf.to_container(HydraConfig.get().job_logging, resolve=True)
     try:
-        elastic_launch(settings, _worker)(task, config, str(directory), job_logging, processes)
+        with tempfile.TemporaryDirectory(prefix="fewlabels-") as notes:  # by which failed workers tell why
+            settings.logs_specs = DefaultLogsSpecs(log_dir=notes)
+            elastic_launch(settings, _worker)(task, config, str(directory), job_logging, processes)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         said = failure.message["message"] if isinstance(failure.message, dict) else str(failure.message)
