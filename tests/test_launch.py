@@ -1,13 +1,16 @@
 """How many processes a job gets, and on which devices."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from fewlabels.config import ConfigError
-from fewlabels.launch import chosen, launched_already, local_processes
+from fewlabels.launch import chosen, launched_already, local_processes, meeting_point
 
 
 def trainer(devices, accelerator="auto"):
@@ -55,3 +58,17 @@ def test_another_launcher_is_recognised(monkeypatch):
     monkeypatch.delenv("SLURM_PROCID")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     assert launched_already()
+
+
+def test_each_job_of_a_sweep_meets_at_a_port_of_its_own(monkeypatch):
+    def job(mode):
+        return lambda: SimpleNamespace(mode=mode, job=SimpleNamespace(num=3))
+
+    monkeypatch.setattr(HydraConfig, "get", job(RunMode.RUN))
+    assert meeting_point(None) is None
+    assert meeting_point("node1:29500") == "node1:29500"
+    monkeypatch.setattr(HydraConfig, "get", job(RunMode.MULTIRUN))
+    assert meeting_point("[::1]:29500") == "[::1]:29503"
+    for wrong in ("node1", ":29500", "node1:", "node1:port", "node1:99999"):
+        with pytest.raises(ConfigError, match=r"launch\.rendezvous=.*give HOST:PORT"):
+            meeting_point(wrong)

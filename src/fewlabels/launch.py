@@ -54,8 +54,29 @@ def launch(task: str, cfg: DictConfig) -> Path:
             "launch.rendezvous=HOST:PORT (of the first machine) and the same hydra.run.dir=DIRECTORY (with -m: "
             "hydra.sweep.dir) that all can write to."
         )
+    config["launch"]["rendezvous"] = meeting_point(cfg.launch.rendezvous)
     _elastic(task, config, directory, processes, nodes)
     return directory
+
+
+def meeting_point(rendezvous: str | None) -> str | None:
+    """Where the machines meet for this job: each job of a sweep has a port of its own, counted from the one given.
+
+    On one port, a machine that is done with a job would come to meet for the next while another still closes the
+    last one's.
+
+    Raises:
+        ConfigError: Not a host and a port.
+    """
+    if not rendezvous:
+        return None
+    host, _, port = rendezvous.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
+        raise ConfigError(
+            f"\nlaunch.rendezvous={rendezvous}: give HOST:PORT of the first machine, such as node1:29500."
+        )
+    swept = HydraConfig.get().mode == RunMode.MULTIRUN
+    return f"{host}:{int(port) + (HydraConfig.get().job.num if swept else 0)}"
 
 
 def launched_already() -> bool:
