@@ -160,12 +160,43 @@ def test_after_pretraining_the_head_goes_ahead_and_the_backbone_follows_slowly(t
     assert asked("checkpoint=somewhere", "method.backbone_lr=0.5", "method.unfreeze_after=2") == (0.5, 2)
 
 
-def test_a_backbone_that_would_never_be_unfrozen_is_refused(tmp_path):
-    command = [sys.executable, str(ROOT / "src" / "finetune.py"), "method.unfreeze_after=9", "trainer.max_epochs=9"]
+REFUSED = {
+    "method.unfreeze_after=9": "method.unfreeze_after=9 of trainer.max_epochs=9: the backbone would never learn",
+    "method.unfreeze_after=x": "method.unfreeze_after=x: give a number of epochs",
+    "checkpoint=": "checkpoint=: give a run directory or a .ckpt file to begin with, or checkpoint=null",
+    "checkpoint=5": "checkpoint=5: give a run directory or a .ckpt file to begin with, or checkpoint=null",
+    "trainer.limit_val_batches=0": "trainer.limit_val_batches=0: finetuning chooses its weights on validation images",
+    "trainer.check_val_every_n_epoch=10": "has to look at them at least once",
+}
+
+
+@pytest.mark.parametrize("setting", REFUSED)
+def test_what_could_not_end_well_is_refused_before_it_begins(tmp_path, setting):
+    command = [sys.executable, str(ROOT / "src" / "finetune.py"), setting, "trainer.max_epochs=9"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert "method.unfreeze_after=9 of trainer.max_epochs=9: the backbone would never learn" in done.stderr
+    assert REFUSED[setting] in done.stderr
+    assert "Traceback" not in done.stderr
     assert not any(tmp_path.iterdir())
+
+
+def test_names_that_are_no_utf8_come_through(run, folder):
+    for number in range(30):
+        picture(folder / f"caf\udce9/{number}.png", (9, number))
+    done = run("finetune", "one", f"data.root={folder}", *SHORT)
+    assert "caf\udce9/" in (done / "labels.txt").read_text(errors="surrogateescape")
+
+
+def test_classes_without_held_out_images_are_named(run, folder, caplog):
+    from fewlabels.data.splits import assign
+
+    taught = [f"d/{number}.png" for number in range(99) if assign([f"d/{number}.png"], 0.1275, 0.15)[0] == "train"][:4]
+    for number, path in enumerate(taught):
+        picture(folder / path, number)
+    with caplog.at_level(logging.WARNING, "fewlabels"):
+        run("finetune", "one", f"data.root={folder}", *SHORT)
+    said = [record.getMessage() for record in caplog.records]
+    assert {f"No {split} image is of d: no {split} figure is of them." for split in ("val", "test")} <= {*said}
 
 
 def test_a_class_whose_images_are_all_held_out_is_named(run, folder):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from fewlabels.errors import UserError
@@ -177,7 +179,18 @@ def test_a_start_whose_checkpoint_is_gone_fails_alone_and_is_made_up_for_when_it
     assert again.returncode == 0, again.stdout + again.stderr
     assert again.stdout.count("Finished already, and not run again") == 1
     assert [job.state for job in read_jobs(tmp_path / "sweep")] == [FINISHED] * 2
-    assert pd.read_csv(tmp_path / "sweep" / "starts.csv")["start"].tolist() == [SCRATCH, "after rotnet"]
+    table = pd.read_csv(tmp_path / "sweep" / "starts.csv")
+    assert table["start"].tolist() == [SCRATCH, "after rotnet"]
+
+    (tmp_path / "sweep" / "1" / "results.json").write_text('{"test/accu')  # damaged
+    assert call(command).returncode == 0
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "sweep" / "starts.csv"), table)
+
+    torch.save({"other": "weights"}, kept)
+    refused = call(command)
+    assert refused.returncode == 1
+    assert "checkpoint=before holds other weights than when" in refused.stderr
+    assert [job.state for job in read_jobs(tmp_path / "sweep")] == [FINISHED] * 2
 
 
 @pytest.fixture
@@ -229,6 +242,45 @@ def test_starts_that_were_taught_with_other_labels_are_not_compared(comparison):
     (comparison / "3" / "labels.txt").write_text("a/7.png\n")
     with pytest.raises(UserError, match=r"labels\.txt differ, though both are of data\.label_fraction=0\.1 seed=1"):
         check_labels(as_table(read_jobs(comparison)))
+
+
+def test_no_gain_is_told_while_the_first_start_has_none(comparison):
+    """As in the middle of a sweep; another start must not take the first one's place."""
+    for number in (0, 2, 4):
+        file = comparison / str(number) / "config.yaml"
+        config = OmegaConf.load(file)
+        config.data.label_fraction = 0.05
+        OmegaConf.save(config, file)
+    table = as_table(read_jobs(comparison))
+    assert gains(table, 0.1) == gains(table, 0.05) == {}
+    assert len(sentences(table)) == 1
+
+
+DAMAGES = {
+    "labels.txt is gone": ("labels.txt", None, r"3 has no labels\.txt, so there is nothing to compare\. Remove"),
+    "predictions.csv is cut off": ("predictions.csv", "path,class,told,confidence\na/9.png,a,a,0.9\n",
+                                   r"are of 2 and 1 test images, not of the same"),
+    "config.yaml is none": ("config.yaml", "a: [b", r"3/config\.yaml is damaged .*Remove .*3 to have this job done"),
+    "job.json is none": ("job.json", "{", r"3/job\.json is damaged .*Remove .*3 to have this job done again"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_files_are_named_and_nothing_is_left_out(comparison, damage):
+    name, text, message = DAMAGES[damage]
+    file = comparison / "3" / name
+    file.write_text(text) if text else file.unlink()
+    with pytest.raises(UserError, match=message):
+        write_comparison(comparison)
+
+
+def test_one_start_that_is_there_twice_is_refused(comparison, pretrain):
+    for number in (0, 1):
+        folder = shutil.copytree(comparison / str(number), comparison / str(6 + number))
+        assert folder.is_dir()
+    with pytest.raises(UserError, match=r"0 and .*6 are the same: from scratch, data\.label_fraction=0\.1 seed=0"):
+        check_labels(as_table(read_jobs(comparison)))
+    assert "seed=1,2,1 names 1 twice" in pretrain("seed=1,2,1", code=1).stderr
 
 
 def test_settings_that_vary_besides_make_starts_of_their_own(comparison):

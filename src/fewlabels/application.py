@@ -120,6 +120,8 @@ def _guarded(main: Callable[[], None], command: Command) -> None:
     if given.get("resume", "null") != "null" and "hydra.run.dir" in given:
         sys.exit("\nresume= and hydra.run.dir= contradict each other: a run goes on in its own directory.")
     sys.argv[1:] = [_listed(a) if a.startswith("run=") else a for a in sys.argv[1:]]
+    if any(a in ("-m", "--multirun") for a in sys.argv[1:]):
+        _check_sweep(sys.argv[1:])
     changes[:] = command.changes(sys.argv[1:])
     sys.argv[1:] = [a for a in sys.argv[1:] if a not in changes]
     if "HYDRA_FULL_ERROR" in os.environ:
@@ -135,6 +137,14 @@ def _listed(argument: str) -> str:
     """`run=A,B` as Hydra writes a list; without -m it would take the comma for a sweep."""
     key, _, value = argument.partition("=")
     return f"{key}=[{value}]" if "," in value and value[0] not in "['\"" else argument
+
+
+def _check_sweep(arguments: list[str]) -> None:
+    """Refuse to do one job twice."""
+    for key, values in (a.partition("=")[::2] for a in arguments if "=" in a and not set("[](){}'\"") & set(a)):
+        named = [os.path.normpath(value) if value else "" for value in values.split(",")]
+        if twice := [value for value in named if named.count(value) > 1]:
+            sys.exit(f"\n{key}={values} names {twice[0] or 'nothing'} twice. Name every value once.")
 
 
 def _given() -> dict[str, str]:
@@ -218,7 +228,7 @@ def register_resolvers() -> None:
 
 def _after(methods: dict[str | None, Any], others: Any, scratch: Any, *, _root_: DictConfig) -> Any:
     """What a finetuning is set to after the method that it begins with, after any other, and from scratch."""
-    if _root_.checkpoint:
+    if isinstance(_root_.checkpoint, str) and _root_.checkpoint:
         return methods.get(pretrained_by(_root_.checkpoint), others)
     return others if OmegaConf.select(_root_, "backbone.weights") else scratch
 

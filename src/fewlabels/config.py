@@ -1,5 +1,6 @@
 """A composed configuration, checked before anything heavy is imported; and that of a run which goes on."""
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,8 @@ def check(cfg: DictConfig) -> None:
     Raises:
         ConfigError: With the key, what it is, what it may be.
     """
+    if "checkpoint" in cfg:
+        _check_start(cfg)
     _positive(cfg, "trainer.max_epochs", "data.batch_size")
     if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
         raise ConfigError(f"\nseed={cfg.seed}: give a whole number from 0 to {2**32 - 1}.")
@@ -111,11 +114,29 @@ def check(cfg: DictConfig) -> None:
             f"Use backbone={'mlp' if kind == 'points' else 'resnet18'}."
         )
     after, epochs = cfg.method.get("unfreeze_after"), OmegaConf.select(cfg, "trainer.max_epochs")
+    if after is not None and not isinstance(after, int):
+        raise ConfigError(f"\nmethod.unfreeze_after={after}: give a number of epochs, 0 or more.")
     if after and epochs and after >= epochs and cfg.method.backbone_lr:
         raise ConfigError(
             f"\nmethod.unfreeze_after={after} of trainer.max_epochs={epochs}: the backbone would never learn. Give "
             f"fewer epochs, such as {epochs // 3}, or freeze it for good with method.backbone_lr=0."
         )
+
+
+def _check_start(cfg: DictConfig) -> None:
+    """See that a finetuning says what it begins with, and will look at its validation images."""
+    start, epochs = cfg.checkpoint, OmegaConf.select(cfg, "trainer.max_epochs") or math.inf
+    if start is not None and not (isinstance(start, str) and start.strip()):
+        raise ConfigError(
+            f"\ncheckpoint={start}: give a run directory or a .ckpt file to begin with, or checkpoint=null to begin "
+            "from scratch."
+        )
+    for key, fails in ("limit_val_batches", lambda n: n == 0), ("check_val_every_n_epoch", lambda n: n and n > epochs):
+        if fails(value := OmegaConf.select(cfg, f"trainer.{key}")):
+            raise ConfigError(
+                f"\ntrainer.{key}={value}: finetuning chooses its weights on validation images, so it has to look at "
+                "them at least once. Leave this setting away."
+            )
 
 
 def _positive(cfg: DictConfig, *keys: str) -> None:

@@ -68,7 +68,7 @@ def train(config: dict[str, Any], directory: Path) -> None:
         save_results(metrics, directory)
         if "checkpoint" in config and last.is_file():  # comparisons make many finetunings
             forget_optimizer(last)
-        for line in in_words(metrics, directory, synthetic=datamodule.synthetic):
+        for line in in_words(metrics, directory, synthetic=datamodule.synthetic, longer="checkpoint" not in config):
             log.info(line)
     finish_loggers(trainer.loggers, 0, last)
 
@@ -93,8 +93,9 @@ def fit(config: dict[str, Any], experiment: Experiment, directory: Path) -> dict
         chosen = best if "checkpoint" in config and best.is_file() else None  # callbacks.best=null: the last weights
         trainer.test(method, datamodule, ckpt_path=chosen, verbose=False, weights_only=True)
         metrics |= numbers(trainer) | (at_best(trainer) if chosen and trainer.is_global_zero else {})
-    speed = next(c for c in trainer.callbacks if isinstance(c, Speed))  # type: ignore[attr-defined]
-    return metrics | {"epochs": trainer.current_epoch, "seconds": speed.seconds, "seed": config["seed"]}
+    clocks = [c for c in trainer.callbacks if isinstance(c, Speed)]  # type: ignore[attr-defined]
+    seconds = clocks[0].seconds if clocks else 0.0
+    return metrics | {"epochs": trainer.current_epoch, "seconds": seconds, "seed": config["seed"]}
 
 
 def at_best(trainer: Trainer) -> dict[str, float]:

@@ -12,7 +12,7 @@ def write_whole(path: Path, text: str) -> None:
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8", errors="surrogateescape")  # as names of files may be no UTF-8
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """The jobs of a sweep: each knows what it was asked, what became of it, and whether it need be run again."""
 
+import hashlib
 import json
 import logging
 from pathlib import Path
@@ -8,12 +9,14 @@ from typing import Any, NamedTuple
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from fewlabels.config import CHANGEABLE, ConfigError
 from fewlabels.files import write_whole
 
 log = logging.getLogger(__name__)
 KEPT = ("seed", "checkpoint", "method.", "data.", "backbone.")
+AGAIN = "Remove {} to have this job done again: the others stay as they are."
 FINISHED, FAILED, UNFINISHED = "finished", "failed", "unfinished"
 
 
@@ -54,18 +57,25 @@ def begin(cfg: DictConfig, directory: Path) -> bool:
         TakenError: The directory holds another job, of another sweep, or one that was begun when conf/ was another.
     """
     asked = [str(override) for override in HydraConfig.get().overrides.task]
-    file = directory / "job.json"
-    if file.is_file() and (before := json.loads(file.read_text())["overrides"]) != asked:
-        raise TakenError(
-            f"\nhydra.sweep.dir: {directory} holds a job of another sweep ({' '.join(before)}; this one is "
-            f"{' '.join(asked)}). Give another hydra.sweep.dir, or the same settings to go on with that sweep."
-        )
-    check_unchanged(cfg, directory)
+    network = _digest(cfg.get("checkpoint"))
+    if (directory / "job.json").exists():
+        said = _said(directory)
+        if (before := said["overrides"]) != asked:
+            raise TakenError(
+                f"\nhydra.sweep.dir: {directory} holds a job of another sweep ({' '.join(before)}; this one is "
+                f"{' '.join(asked)}). Give another hydra.sweep.dir, or the same settings to go on with that sweep."
+            )
+        if said.get("network") and network and said["network"] != network:
+            raise TakenError(
+                f"\ncheckpoint={cfg.checkpoint} holds other weights than when {directory} began with it. Both would be "
+                "compared as if they were one network: give another hydra.sweep.dir."
+            )
+        check_unchanged(cfg, directory)
     if _results(directory):
         log.info("Finished already, and not run again: %s", " ".join(asked))
         return True
-    (directory / "results.json").unlink(missing_ok=True)  # of a job that was cut off while it wrote
-    note(directory, asked)
+    (directory / "results.json").unlink(missing_ok=True)  # damaged
+    note(directory, asked, network=network)
     if "resume" in cfg and (directory / "config.yaml").is_file():
         cfg.resume = str(directory)
     return False
@@ -77,11 +87,10 @@ def check_unchanged(cfg: DictConfig, directory: Path) -> None:
     Raises:
         TakenError: A default in conf/ has changed since, or what a setting follows from, such as a pretrained network.
     """
-    file = directory / "config.yaml"
     gone = cfg.get("checkpoint") and not Path(cfg.checkpoint).exists()  # then nobody knows what would follow from it
-    if not file.is_file() or gone:
+    if not (directory / "config.yaml").is_file() or gone:
         return
-    before, now = _flat(DictConfig(OmegaConf.load(file))), _flat(cfg)
+    before, now = _flat(read_config(directory)), _flat(cfg)
     if changed := [key for key in before.keys() | now.keys() if before.get(key) != now.get(key)]:
         key = min(changed)
         raise TakenError(
@@ -119,9 +128,10 @@ def objective(cfg: DictConfig, directory: Path) -> float | None:
     return float(results[cfg.objective])
 
 
-def note(directory: Path, asked: list[str], error: str = "") -> None:
-    """Write job.json: what a job was asked, and what it failed of."""
-    write_whole(directory / "job.json", json.dumps({"overrides": asked, "error": error}, indent=2) + "\n")
+def note(directory: Path, asked: list[str], error: str = "", network: str | None = None) -> None:
+    """Write job.json: what a job was asked, what it failed of, and a digest of the network that it begins with."""
+    said = {"overrides": asked, "error": error} | ({"network": network} if network else {})
+    write_whole(directory / "job.json", json.dumps(said, indent=2) + "\n")
 
 
 def failed(directory: Path, error: str) -> None:
@@ -129,28 +139,67 @@ def failed(directory: Path, error: str) -> None:
     note(directory, [str(override) for override in HydraConfig.get().overrides.task], error)
 
 
+def _digest(checkpoint: Any) -> str | None:
+    """Tells whether a network is still the same; nothing where there is none."""
+    path = Path(checkpoint) if isinstance(checkpoint, str) and checkpoint else None
+    file = path / "checkpoints" / "last.ckpt" if path and path.is_dir() else path
+    if not file or not file.is_file():
+        return None
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _said(directory: Path) -> dict[str, Any]:
+    """What job.json holds.
+
+    Raises:
+        TakenError: It cannot be read.
+    """
+    file = directory / "job.json"
+    try:
+        said: dict[str, Any] = json.loads(file.read_text())
+        return said | {"overrides": [str(override) for override in said["overrides"]], "error": str(said["error"])}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise TakenError(f"\n{file} is damaged ({error}). {AGAIN.format(directory)}") from None
+
+
+def read_config(directory: Path) -> DictConfig:
+    """The config.yaml of a job.
+
+    Raises:
+        TakenError: It cannot be read.
+    """
+    file = directory / "config.yaml"
+    try:
+        config = OmegaConf.load(file)
+        if isinstance(config, DictConfig) and "data" in config:
+            return config
+        error: Any = "it is not a run's configuration"
+    except (OSError, YAMLError, UnicodeDecodeError) as found:
+        error = str(found).replace("\n", " ")
+    raise TakenError(f"\n{file} is damaged ({error}). {AGAIN.format(directory)}")
+
+
 def read_jobs(sweep: Path) -> list[Job]:
     """The jobs that have begun in a sweep's directory, in the order of their numbers."""
     files = sorted(sweep.glob("*/job.json"), key=lambda file: (len(file.parent.name), file.parent.name))
-    return [_read(file) for file in files]
+    return [_read(file.parent) for file in files]
 
 
-def _read(file: Path) -> Job:
-    said: dict[str, Any] = json.loads(file.read_text())
-    found = _results(file.parent)
+def _read(directory: Path) -> Job:
+    said, found = _said(directory), _results(directory)
     state = FINISHED if found else FAILED if said["error"] else UNFINISHED
     overrides = dict(override.lstrip("+~").split("=", 1) for override in said["overrides"] if "=" in override)
-    return Job(file.parent, overrides, state, said["error"], found)
+    return Job(directory, overrides, state, "" if found else said["error"], found)
 
 
 def _results(directory: Path) -> dict[str, Any]:
     """What a job found; nothing if it has not ended, or was cut off while writing that down."""
-    file = directory / "results.json"
     try:
-        found: dict[str, Any] = json.loads(file.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        found = json.loads((directory / "results.json").read_text())
+    except (FileNotFoundError, ValueError):
         return {}
-    return found
+    return found if isinstance(found, dict) else {}
 
 
 def varied(jobs: list[Job]) -> list[str]:

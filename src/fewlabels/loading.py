@@ -78,6 +78,9 @@ def begin_with(backbone: Backbone, checkpoint: dict[str, Any], path: Path) -> No
                 f"same {setting} as that run."
             )
     load_weights(backbone, checkpoint, path)
+    run = path.parent.parent
+    if (run / "config.yaml").is_file() and not (run / "results.json").is_file():
+        log.warning("checkpoint=%s: that run has not ended; go on with it first, with resume=%s.", path, run)
 
 
 def check_split(checkpoint: dict[str, Any], path: Path, data: dict[str, Any], images: str | None) -> None:

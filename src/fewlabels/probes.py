@@ -190,6 +190,11 @@ def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, floa
     return float(values.mean()), float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
 
 
+def with_interval(mean: float, half: float, sign: str = "") -> str:
+    """A mean and half of its interval, which a single draw does not have."""
+    return f"{mean:{sign}.1f}" + ("" if np.isnan(half) else f" ± {half:.1f}")
+
+
 def pixel_components(
     train: NDArray[np.uint8], *others: NDArray[np.uint8], count: int = 64
 ) -> list[NDArray[np.float32]]:

@@ -12,7 +12,15 @@ from fewlabels.errors import UserError
 from fewlabels.findings import Findings, Subject
 from fewlabels.geometry import class_distances, galleries, neighbours
 from fewlabels.health import examine
-from fewlabels.probes import TITLES, few_label_accuracy, interval, label_efficiency, pixel_components, stratified_draw
+from fewlabels.probes import (
+    TITLES,
+    few_label_accuracy,
+    interval,
+    label_efficiency,
+    pixel_components,
+    stratified_draw,
+    with_interval,
+)
 from fewlabels.projections import principal_components, umap_plane
 from fewlabels.unrolling import unrolled
 
@@ -60,9 +68,9 @@ def efficiency_in_words(table: Any, where: str) -> list[str]:
         full = float(scores(TRAINED, total).mean())
         enough = next(n for n in sorted(rows["labels"].unique()) if scores(TRAINED, n).mean() >= 0.95 * full)
         said.append(
-            f"{TITLES[str(probe)].capitalize()}: {few} labels give {mean:.1f} ± {half:.1f} % on {where}, {gain:+.1f} ± "
-            f"{error:.1f} points against the untrained network; {enough:,} labels reach 95% of what {total:,} give "
-            f"({full:.1f} %)."
+            f"{TITLES[str(probe)].capitalize()}: {few} labels give {with_interval(mean, half)} % on {where}, "
+            f"{with_interval(gain, error, '+')} points against the untrained network; {enough:,} labels reach 95% of "
+            f"what {total:,} give ({full:.1f} %)."
         )
     return said
 

@@ -16,7 +16,8 @@ def last_checkpoint(directory: Path) -> Path | None:
     """
     last = directory / "checkpoints" / "last.ckpt"
     if last.is_file():
-        return last
+        ended = not (directory / "results.json").exists() and "optimizer_states" not in read_checkpoint(last)[0]
+        return None if ended else last  # a finetuning whose results were lost is done again
     others = sorted(last.parent.iterdir()) if last.parent.is_dir() else []
     if [file.name for file in others] == ["best.ckpt"] and not (directory / "results.json").exists():
         best, _ = read_checkpoint(others[0])
@@ -42,16 +43,16 @@ def check_resumable(checkpoint: dict[str, Any], directory: Path, *, wanted: int,
     done, before = epochs_done(checkpoint), checkpoint["fewlabels"]["config"]["trainer"]["max_epochs"]
     file = directory / "results.json"
     ended = json.loads(file.read_text()).get("epochs") if file.is_file() else None  # maybe early
+    if "optimizer_states" not in checkpoint:
+        raise UserError(
+            f"resume={directory}: this finetuning has ended after {done} epochs, and does not keep its optimiser's "
+            "state, so it cannot be made longer. Begin another one, with a greater trainer.max_epochs."
+        )
     finished = ended is not None and (done == wanted or (done == ended and wanted <= before))
     if finished or done > wanted > 0:
         raise UserError(
             f"resume={directory}: the run has done {done} epochs, and trainer.max_epochs={wanted}: nothing is left to "
             f"do. To train longer give a greater one, such as trainer.max_epochs={2 * done}."
-        )
-    if "optimizer_states" not in checkpoint:
-        raise UserError(
-            f"resume={directory}: a finetuning that has ended does not keep its optimiser's state, so it cannot be "
-            f"made longer. Begin another one with trainer.max_epochs={wanted}."
         )
     then = checkpoint["fewlabels"].get("images")
     if then not in (None, images):

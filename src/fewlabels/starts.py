@@ -11,7 +11,7 @@ from fewlabels import jobs
 from fewlabels.errors import UserError
 from fewlabels.files import write_whole
 from fewlabels.jobs import FINISHED, Job
-from fewlabels.probes import interval
+from fewlabels.probes import interval, with_interval
 from fewlabels.rundir import pretrained_by, run_of
 from fewlabels.sweeps import Summary, is_synthetic
 
@@ -40,11 +40,13 @@ def write_comparison(sweep: Path) -> bool:
     """Write starts.csv, report.html and figures, if at least two starts have finished.
 
     Raises:
-        UserError: Two starts of one draw were taught with other labels.
+        UserError: A job's files are missing or damaged, two starts of one draw were taught with other labels, or two
+            jobs were tested on other images.
     """
-    found = [job for job in jobs.read_jobs(sweep) if job.state == FINISHED and (job.directory / "labels.txt").is_file()]
+    found = [job for job in jobs.read_jobs(sweep) if job.state == FINISHED]
     if not found or not {"checkpoint", "backbone.weights"} & set(jobs.varied(found)):
         return False
+    check_complete(found)
     table = as_table(found)
     check_labels(table)
     figures = draw(table)
@@ -62,18 +64,18 @@ def as_table(found: list[Job]) -> "pd.DataFrame":
 
     rows = []
     apart = [key for key in jobs.varied(found) if key not in PAIRED]
-    configs: list[Any] = [OmegaConf.load(job.directory / "config.yaml") for job in found]
+    configs = [jobs.read_config(job.directory) for job in found]
     names = start_names(found, configs)
     for job, config, name in zip(found, configs, names, strict=True):
         name = " ".join([name, *(f"{key.rpartition('.')[2]}={job.overrides.get(key)}" for key in apart)])
         row = {"start": name, "fraction": config.data.label_fraction, "seed": config.seed,
-               "labels": len((job.directory / "labels.txt").read_text().splitlines())}  # fmt: skip
+               "labels": len(_taught(job).splitlines())}  # fmt: skip
         rows.append(row | {name: job.results[f"test/{name}"] for name in MEASURES} | {"job": job})
     table = pd.DataFrame(rows)
     order = dict.fromkeys([SCRATCH, *table["start"]])
     known = [name for name in order if name in set(table["start"])]
     table["start"] = pd.Categorical(table["start"], known)
-    return table.sort_values(["fraction", "start", "seed"]).astype({"start": str}).reset_index(drop=True)
+    return table.sort_values(["start", "fraction", "seed"]).astype({"start": str}).reset_index(drop=True)
 
 
 def start_names(found: list[Job], configs: list[Any]) -> list[str]:
@@ -98,29 +100,72 @@ def start(job: Job, config: Any) -> str:
     return f"after {method}{' on synthetic images' if drawn else ''}"
 
 
+def check_complete(found: list[Job]) -> None:
+    """See that every finetuning has what it is compared by, and was tested on the same images.
+
+    Raises:
+        UserError: It has not, or was not.
+    """
+    again = "Remove that directory, and start the comparison again: it alone is done anew."
+    tested: dict[str, Path] = {}
+    for job in found:
+        missing = [name for name in ("labels.txt", "predictions.csv") if not (job.directory / name).is_file()]
+        missing += [f"{name} in results.json" for name in (f"test/{m}" for m in MEASURES) if name not in job.results]
+        if missing:
+            raise UserError(f"{job.directory} has no {missing[0]}, so there is nothing to compare. {again}")
+        tested.setdefault("\n".join(answers(job)["path"]), job.directory)
+    if len(tested) > 1:
+        one, other = sorted(tested, key=len, reverse=True)[:2]
+        raise UserError(
+            f"{tested[one]}/predictions.csv and {tested[other]}/predictions.csv are of {len(one.splitlines())} and "
+            f"{len(other.splitlines())} test images, not of the same: the folder has changed in between, or a file is "
+            f"damaged, so these runs cannot be compared. Where {tested[other].name} is the odd one: {again[0].lower()}"
+            f"{again[1:]}"
+        )
+
+
+def answers(job: Job) -> "pd.DataFrame":
+    """What a job told of the test images, all as text: a class may be called 1.0 or nan."""
+    import pandas as pd
+
+    file = job.directory / "predictions.csv"
+    return pd.read_csv(file, dtype=object, keep_default_na=False, encoding_errors="surrogateescape")
+
+
+def _taught(job: Job) -> str:
+    return (job.directory / "labels.txt").read_text(encoding="utf-8", errors="surrogateescape")
+
+
 def check_labels(table: "pd.DataFrame") -> None:
-    """See that all starts of a draw were taught with the same labels, by file name."""
+    """See that all starts of a draw were taught with the same labels, by file name, and each of them once.
+
+    Raises:
+        UserError: They were not.
+    """
     for (fraction, seed), draw in table.groupby(["fraction", "seed"]):
-        taught = {(job.directory / "labels.txt").read_text(): job for job in draw["job"]}
+        taught = {_taught(job): job for job in draw["job"]}
         if len(taught) > 1:
             one, other, *_ = (job.directory for job in taught.values())
             raise UserError(
                 f"{one}/labels.txt and {other}/labels.txt differ, though both are of data.label_fraction={fraction} "
                 f"seed={seed}: these runs cannot be compared. Remove the older one and start the comparison again."
             )
+        if (twice := draw[draw["start"].duplicated(keep=False)])["start"].any():
+            one, other, *_ = (job.directory for job in twice["job"])
+            raise UserError(
+                f"{one} and {other} are the same: {twice['start'].iloc[0]}, data.label_fraction={fraction} "
+                f"seed={seed}. Name every checkpoint once, and begin in another hydra.sweep.dir, or remove the second."
+            )
 
 
 def draw(table: "pd.DataFrame") -> dict[str, tuple[Any, str]]:
     """Bars, learning curves and confusions at one fraction; the fractions, if there are several."""
-    import pandas as pd
-
     from fewlabels.figures.starts import bars_figure, confusions_figure, fractions_figure, learning_figure
 
     part = table[table["fraction"] == shown(table)]
-    read = lambda job: pd.read_csv(job.directory / "predictions.csv", dtype=str, keep_default_na=False)  # noqa: E731
-    told = {name: [read(job) for job in rows["job"]] for name, rows in part.groupby("start", sort=False)}
-    first = next(iter(told.values()))[0]
-    names, tested = sorted(first["class"].unique()), len(first)
+    told = {name: [answers(job) for job in rows["job"]] for name, rows in part.groupby("start", sort=False)}
+    names = sorted({path.partition("/")[0] for path in _taught(part["job"].iloc[0]).splitlines()})
+    tested = len(next(iter(told.values()))[0])
     text, synthetic = (
         f"{int(part['labels'].median()):,} labels",
         any(is_synthetic(job.directory) for job in part["job"]),
@@ -158,13 +203,15 @@ def _counted(answers: "pd.DataFrame", names: list[str]) -> Any:
 
 
 def gains(table: "pd.DataFrame", fraction: float) -> dict[str, tuple[float, float, int]]:
-    """By how many points of accuracy each start beats the first one, over the draws that both have finished.
+    """By how many points of accuracy each start beats the table's first, over the draws that both have finished.
 
     Returns:
-        Start to (mean, half of its 95% interval, draws).
+        Start to (mean, half of its 95% interval, draws); nothing as long as the first one has no draw.
     """
     part = table[table["fraction"] == fraction].pivot(index="seed", columns="start", values="accuracy")
     order = [name for name in table["start"].unique() if name in part]
+    if order[0] != table["start"].iloc[0]:
+        return {}
     differences = {name: 100 * (part[name] - part[order[0]]).dropna().to_numpy() for name in order[1:]}
     return {name: (*interval(values), len(values)) for name, values in differences.items() if len(values)}
 
@@ -182,11 +229,6 @@ def sentences(table: "pd.DataFrame") -> list[str]:
         over = f"over {draws} draws of labels, pair by pair: {verdict}" if draws > 1 else "with one draw of labels"
         said.append(f"{name[0].upper()}{name[1:]}: {percent(name)} %, {with_interval(gain, error, '+')} points {over}.")
     return said
-
-
-def with_interval(mean: float, half: float, sign: str = "") -> str:
-    """A mean and half of its interval, which a single draw does not have."""
-    return f"{mean:{sign}.1f}" + ("" if np.isnan(half) else f" ± {half:.1f}")
 
 
 def _write_page(sweep: Path, table: "pd.DataFrame", figures: list[tuple[Any, str]]) -> None:

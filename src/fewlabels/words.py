@@ -33,7 +33,7 @@ def announce(config: dict[str, Any], datamodule: Any, method: Method, trainer: T
     if resume:
         log.info("Going on from %s", resume)
     elif config["resume"]:
-        log.info("That run had not saved a checkpoint yet: starting from its first step.")
+        log.info("Of that run there is no checkpoint to go on from: starting from its first step.")
 
 
 def origin(config: dict[str, Any], method: Method) -> str:
@@ -47,13 +47,14 @@ def origin(config: dict[str, Any], method: Method) -> str:
     return f"From scratch: {count} parameters of the backbone are fresh, and {head}."
 
 
-def in_words(results: Mapping[str, float], directory: Path, *, synthetic: bool) -> list[str]:
+def in_words(results: Mapping[str, float], directory: Path, *, synthetic: bool, longer: bool = True) -> list[str]:
     """Say what came out, and which command comes next.
 
     Args:
         results: What results.json holds.
         directory: The run directory.
         synthetic: The data were drawn by a program.
+        longer: The run can be made longer.
     """
     get = results.get
     lines = [f"Trained {results['epochs']:.0f} epochs in {_duration(results['seconds'])} (seed {results['seed']:.0f})."]
@@ -75,10 +76,9 @@ def in_words(results: Mapping[str, float], directory: Path, *, synthetic: bool) 
     if (directory / "figures").is_dir():
         lines.append(f"Figures: {directory / 'figures'}")
     lines.append(f"The network: fewlabels.load_backbone({str(directory)!r})")
-    if "test/balanced_accuracy" in results:
-        return lines
-    longer = [f"resume={directory}", f"trainer.max_epochs={2 * results['epochs']:.0f}"]
-    lines.append(f"To train longer: {shlex.join(['python', script(), *longer])}")
+    if longer:
+        asked = [f"resume={directory}", f"trainer.max_epochs={2 * results['epochs']:.0f}"]
+        lines.append(f"To train longer: {shlex.join(['python', script(), *asked])}")
     return lines
 
 

@@ -10,6 +10,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from fewlabels.errors import UserError
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Write beside and rename, so that a kill or a full disk leaves the previous checkpoint intact."""
@@ -39,9 +41,14 @@ class LastCheckpoint(Checkpoint):
 
     Args:
         every_n_epochs: What a killed run may lose.
+
+    Raises:
+        UserError: Not at least 1.
     """
 
     def __init__(self, every_n_epochs: int = 1) -> None:
+        if every_n_epochs < 1:
+            raise UserError(f"callbacks.last.every_n_epochs={every_n_epochs}: give a number of epochs, at least 1.")
         self.every_n_epochs = every_n_epochs
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -221,6 +221,11 @@ class ImageDataModule(pl.LightningDataModule):
             UserError: fewer than two classes, or one of which no training image is labelled.
         """
         self.with_labels = True
+        for split in ("val", "test"):
+            held = set(self.labels[self.indices(split)].tolist())
+            untold = [name for label, name in enumerate(self.seen_classes) if label not in held]
+            if held and untold:
+                log.warning("No %s image is of %s: no %s figure is of them.", split, ", ".join(untold), split)
         return splits.count_labels(self.labels[self.labelled()], self.seen_classes)
 
     def train_dataloader(self) -> DataLoader[Any]:

@@ -81,6 +81,7 @@ def thumbnail(axis: Any, image: NDArray[np.uint8], text: str = "", colour: str |
 
 def shortened(name: str, length: int = 22) -> str:
     """A name that fits: its words cut short from the first on if need be, underscores read as spaces."""
+    name = name.encode(errors="replace").decode()  # bytes that are no UTF-8
     words = name.replace("_", " ").split()
     for number in range(len(words) - 1):
         if len(" ".join(words)) > length:
