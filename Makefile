@@ -35,7 +35,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-pretrain: $(VENV)/.ready ## Pretrain; without ARGS a Siamese network on spirals, in about a minute
+pretrain: $(VENV)/.ready ## Pretrain; without ARGS a Siamese network on spirals, in seconds
 	@$(BIN)/python src/pretrain.py $(ARGS)
 
 sweep: $(VENV)/.ready ## Sweep SimCLR's temperature and batch size on plankton; started again, it goes on
