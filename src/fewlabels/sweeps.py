@@ -141,6 +141,7 @@ def _curve(job: Job, metric: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _write_page(sweep: Path, found: list[Job], keys: list[str], metric: str, figures: list[tuple[Any, str]]) -> None:
     from fewlabels.report import Section, Table, facts, write_report
+    from fewlabels.rundir import command_line
 
     states = {state: [job for job in found if job.state == state] for state in (FINISHED, UNFINISHED, FAILED)}
     done = sorted(states[FINISHED], key=lambda job: -job.results.get(metric, -np.inf))
@@ -153,10 +154,11 @@ def _write_page(sweep: Path, found: list[Job], keys: list[str], metric: str, fig
              f"{job.results[metric]:.4g}" if metric in job.results else "–"] for job in found]  # fmt: skip
     errors = [[_link(sweep, job), job.error] for job in states[FAILED]]
     write_report(
-        sweep / "sweep.html", title=f"Sweep {sweep.name}", subtitle=str(sweep), sentences=sentences,
+        sweep / "sweep.html", title=f"Sweep of {' and '.join(keys) or 'one job'}", subtitle=str(sweep),
+        sentences=sentences,
         sections=[Section("Over the settings", figures), Section("Jobs", tables=[Table("", columns, rows)]),
                   Section("Failed", tables=[Table("", ["job", "error"], errors, text=True)] if errors else []),
-                  Section("With what", tables=[facts({})])],
+                  Section("With what", tables=[facts({})], code=[command_line()])],
         synthetic=any(is_synthetic(job.directory) for job in found),
     )  # fmt: skip
 
