@@ -85,6 +85,7 @@ def test_it_leaves_answers_labels_and_a_confusion(run, folder):
     labels = (done / "labels.txt").read_text().split()
     assert set(table["class"]) <= set("abc")
     assert table["confidence"].between(1 / 3, 1).all()
+    assert table["confidence"].astype(str).str.fullmatch(r"[01]\.\d{1,4}").all()
     assert not set(labels) & set(table["path"]), "a test image was taught"
     assert (done / "figures" / "confusion.png").is_file()
     kept = torch.load(done / "checkpoints" / "last.ckpt", weights_only=True)

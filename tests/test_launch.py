@@ -69,6 +69,8 @@ def test_each_job_of_a_sweep_meets_at_a_port_of_its_own(monkeypatch):
     assert meeting_point("node1:29500") == "node1:29500"
     monkeypatch.setattr(HydraConfig, "get", job(RunMode.MULTIRUN))
     assert meeting_point("[::1]:29500") == "[::1]:29503"
+    with pytest.raises(ConfigError, match="would take port 65538"):
+        meeting_point("node1:65535")
     for wrong in ("node1", ":29500", "node1:", "node1:port", "node1:99999"):
         with pytest.raises(ConfigError, match=r"launch\.rendezvous=.*give HOST:PORT"):
             meeting_point(wrong)

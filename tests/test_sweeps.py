@@ -257,7 +257,7 @@ def test_no_gain_is_told_while_the_first_start_has_none(comparison):
 
 
 DAMAGES = {
-    "labels.txt is gone": ("labels.txt", None, r"3 has no labels\.txt, so there is nothing to compare\. Remove"),
+    "labels.txt is gone": ("labels.txt", None, r"3 has no labels\.txt, so there is nothing to compare: remove"),
     "predictions.csv is cut off": ("predictions.csv", "path,class,told,confidence\na/9.png,a,a,0.9\n",
                                    r"are of 2 and 1 test images, not of the same"),
     "config.yaml is none": ("config.yaml", "a: [b", r"3/config\.yaml is damaged .*Remove .*3 to have this job done"),

@@ -89,6 +89,8 @@ def _refuse(error: Exception) -> None:
             jobs.failed(Path(run_dir()), f"{type(error).__name__}: {error}")
         return
     if isinstance(error, jobs.TakenError):
+        if HydraConfig.get().runtime.choices["hydra/launcher"] != "basic":
+            return  # the other jobs have been submitted already
         sys.exit(f"\n{said}")
     _file_log.error("%s", said, exc_info=error if not isinstance(error, UserError) else None)
     if HydraConfig.get().mode == RunMode.RUN:

@@ -85,9 +85,9 @@ def check(cfg: DictConfig) -> None:
     Raises:
         ConfigError: With the key, what it is, what it may be.
     """
+    _positive(cfg, "trainer.max_epochs", "data.batch_size")
     if "checkpoint" in cfg:
         _check_start(cfg)
-    _positive(cfg, "trainer.max_epochs", "data.batch_size")
     if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
         raise ConfigError(f"\nseed={cfg.seed}: give a whole number from 0 to {2**32 - 1}.")
     directory = Path(run_dir())
@@ -131,7 +131,10 @@ def _check_start(cfg: DictConfig) -> None:
             f"\ncheckpoint={start}: give a run directory or a .ckpt file to begin with, or checkpoint=null to begin "
             "from scratch."
         )
-    for key, fails in ("limit_val_batches", lambda n: n == 0), ("check_val_every_n_epoch", lambda n: n and n > epochs):
+    for key, fails in (
+        ("limit_val_batches", lambda n: n == 0),
+        ("check_val_every_n_epoch", lambda n: isinstance(n, int) and n > epochs),
+    ):
         if fails(value := OmegaConf.select(cfg, f"trainer.{key}")):
             raise ConfigError(
                 f"\ntrainer.{key}={value}: finetuning chooses its weights on validation images, so it has to look at "

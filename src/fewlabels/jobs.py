@@ -21,7 +21,7 @@ FINISHED, FAILED, UNFINISHED = "finished", "failed", "unfinished"
 
 
 class TakenError(ConfigError):
-    """A sweep's directory belongs to another sweep. It is left as it is, and the sweep ends."""
+    """A job's directory belongs to another sweep. It is left as it is; a sweep that runs job by job ends there."""
 
 
 class Job(NamedTuple):
@@ -59,13 +59,13 @@ def begin(cfg: DictConfig, directory: Path) -> bool:
     asked = [str(override) for override in HydraConfig.get().overrides.task]
     network = _digest(cfg.get("checkpoint"))
     if (directory / "job.json").exists():
-        said = _said(directory)
-        if (before := said["overrides"]) != asked:
+        said, begun = _said(directory), (directory / "config.yaml").is_file()
+        if _counted(before := said["overrides"]) != _counted(asked):
             raise TakenError(
                 f"\nhydra.sweep.dir: {directory} holds a job of another sweep ({' '.join(before)}; this one is "
                 f"{' '.join(asked)}). Give another hydra.sweep.dir, or the same settings to go on with that sweep."
             )
-        if said.get("network") and network and said["network"] != network:
+        if begun and said.get("network") and network and said["network"] != network:
             raise TakenError(
                 f"\ncheckpoint={cfg.checkpoint} holds other weights than when {directory} began with it. Both would be "
                 "compared as if they were one network: give another hydra.sweep.dir."
@@ -87,8 +87,9 @@ def check_unchanged(cfg: DictConfig, directory: Path) -> None:
     Raises:
         TakenError: A default in conf/ has changed since, or what a setting follows from, such as a pretrained network.
     """
-    gone = cfg.get("checkpoint") and not Path(cfg.checkpoint).exists()  # then nobody knows what would follow from it
-    if not (directory / "config.yaml").is_file() or gone:
+    if not (directory / "config.yaml").is_file():
+        return
+    if cfg.get("checkpoint") and not Path(cfg.checkpoint).exists():  # nobody knows what would follow from it
         return
     before, now = _flat(read_config(directory)), _flat(cfg)
     if changed := [key for key in before.keys() | now.keys() if before.get(key) != now.get(key)]:
@@ -96,7 +97,8 @@ def check_unchanged(cfg: DictConfig, directory: Path) -> None:
         raise TakenError(
             f"\nhydra.sweep.dir: {directory} was begun with {key}={before.get(key)}; the same command line now means "
             f"{key}={now.get(key)}{f', and {len(changed) - 1} more differ' if changed[1:] else ''}. Results of both "
-            "would be compared as if they were of one recipe. Give another hydra.sweep.dir, or put conf/ back."
+            "would be compared as if they were of one recipe. Give another hydra.sweep.dir, or put back what was "
+            "changed: conf/, or the config.yaml of the pretrained network."
         )
 
 
@@ -129,7 +131,11 @@ def objective(cfg: DictConfig, directory: Path) -> float | None:
 
 
 def note(directory: Path, asked: list[str], error: str = "", network: str | None = None) -> None:
-    """Write job.json: what a job was asked, what it failed of, and a digest of the network that it begins with."""
+    """Write job.json: what a job was asked, what it failed of, and a digest of the network that it began with.
+
+    A digest that is there already stays, if none is given.
+    """
+    network = network or (_said(directory).get("network") if (directory / "job.json").is_file() else None)
     said = {"overrides": asked, "error": error} | ({"network": network} if network else {})
     write_whole(directory / "job.json", json.dumps(said, indent=2) + "\n")
 
@@ -137,6 +143,11 @@ def note(directory: Path, asked: list[str], error: str = "", network: str | None
 def failed(directory: Path, error: str) -> None:
     """Note down what a job failed of."""
     note(directory, [str(override) for override in HydraConfig.get().overrides.task], error)
+
+
+def _counted(overrides: list[str]) -> list[str]:
+    """Without what may change when a sweep goes on: another meeting point, another logger."""
+    return [override for override in overrides if not override.lstrip("+~").startswith(("launch.", "logger"))]
 
 
 def _digest(checkpoint: Any) -> str | None:

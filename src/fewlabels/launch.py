@@ -75,8 +75,12 @@ def meeting_point(rendezvous: str | None) -> str | None:
         raise ConfigError(
             f"\nlaunch.rendezvous={rendezvous}: give HOST:PORT of the first machine, such as node1:29500."
         )
-    swept = HydraConfig.get().mode == RunMode.MULTIRUN
-    return f"{host}:{int(port) + (HydraConfig.get().job.num if swept else 0)}"
+    own = int(port) + (HydraConfig.get().job.num if HydraConfig.get().mode == RunMode.MULTIRUN else 0)
+    if own >= 2**16:
+        raise ConfigError(
+            f"\nlaunch.rendezvous={rendezvous}: this job of the sweep would take port {own}. Give a lower one."
+        )
+    return f"{host}:{own}"
 
 
 def launched_already() -> bool:

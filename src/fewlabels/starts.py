@@ -22,6 +22,7 @@ SCRATCH = "from scratch"
 MEASURES = ("accuracy", "balanced_accuracy", "macro_f1", "calibration_error")
 PAIRED = ("checkpoint", "backbone.weights", "data.label_fraction", "seed")
 """What a comparison is over; whatever else varies makes a start of its own."""
+AGAIN = "remove that directory, and start the comparison again; it alone is done anew."
 SHOWN = 0.1
 """The label fraction that bars, curves and confusions are drawn of, or the one nearest to it."""
 
@@ -40,12 +41,16 @@ def write_comparison(sweep: Path) -> bool:
     """Write starts.csv, report.html and figures, if at least two starts have finished.
 
     Raises:
-        UserError: A job's files are missing or damaged, two starts of one draw were taught with other labels, or two
-            jobs were tested on other images.
+        UserError: A job's files are missing or damaged, or two starts of one draw were taught or tested with other
+            images.
     """
     found = [job for job in jobs.read_jobs(sweep) if job.state == FINISHED]
     if not found or not {"checkpoint", "backbone.weights"} & set(jobs.varied(found)):
         return False
+    if any(
+        OmegaConf.select(jobs.read_config(job.directory), "callbacks.predictions", default=0) is None for job in found
+    ):
+        return False  # asked to leave none
     check_complete(found)
     table = as_table(found)
     check_labels(table)
@@ -101,27 +106,16 @@ def start(job: Job, config: Any) -> str:
 
 
 def check_complete(found: list[Job]) -> None:
-    """See that every finetuning has what it is compared by, and was tested on the same images.
+    """See that every finetuning has what it is compared by.
 
     Raises:
-        UserError: It has not, or was not.
+        UserError: It has not.
     """
-    again = "Remove that directory, and start the comparison again: it alone is done anew."
-    tested: dict[str, Path] = {}
     for job in found:
         missing = [name for name in ("labels.txt", "predictions.csv") if not (job.directory / name).is_file()]
         missing += [f"{name} in results.json" for name in (f"test/{m}" for m in MEASURES) if name not in job.results]
         if missing:
-            raise UserError(f"{job.directory} has no {missing[0]}, so there is nothing to compare. {again}")
-        tested.setdefault("\n".join(answers(job)["path"]), job.directory)
-    if len(tested) > 1:
-        one, other = sorted(tested, key=len, reverse=True)[:2]
-        raise UserError(
-            f"{tested[one]}/predictions.csv and {tested[other]}/predictions.csv are of {len(one.splitlines())} and "
-            f"{len(other.splitlines())} test images, not of the same: the folder has changed in between, or a file is "
-            f"damaged, so these runs cannot be compared. Where {tested[other].name} is the odd one: {again[0].lower()}"
-            f"{again[1:]}"
-        )
+            raise UserError(f"{job.directory} has no {missing[0]}, so there is nothing to compare: {AGAIN}")
 
 
 def answers(job: Job) -> "pd.DataFrame":
@@ -137,7 +131,7 @@ def _taught(job: Job) -> str:
 
 
 def check_labels(table: "pd.DataFrame") -> None:
-    """See that all starts of a draw were taught with the same labels, by file name, and each of them once.
+    """See that all starts of a draw were taught and tested with the same images, by file name, and each of them once.
 
     Raises:
         UserError: They were not.
@@ -149,6 +143,14 @@ def check_labels(table: "pd.DataFrame") -> None:
             raise UserError(
                 f"{one}/labels.txt and {other}/labels.txt differ, though both are of data.label_fraction={fraction} "
                 f"seed={seed}: these runs cannot be compared. Remove the older one and start the comparison again."
+            )
+        tested = {"\n".join(answers(job)["path"]): job.directory for job in draw["job"]}
+        if len(tested) > 1:
+            one, other = sorted(tested, key=len, reverse=True)[:2]
+            raise UserError(
+                f"{tested[one]}/predictions.csv and {tested[other]}/predictions.csv are of {len(one.splitlines())} and "
+                f"{len(other.splitlines())} test images, not of the same: the folder has changed in between, or a file "
+                f"is damaged, so these runs cannot be compared. Where {tested[other].name} is the odd one: {AGAIN}"
             )
         if (twice := draw[draw["start"].duplicated(keep=False)])["start"].any():
             one, other, *_ = (job.directory for job in twice["job"])
@@ -164,7 +166,7 @@ def draw(table: "pd.DataFrame") -> dict[str, tuple[Any, str]]:
 
     part = table[table["fraction"] == shown(table)]
     told = {name: [answers(job) for job in rows["job"]] for name, rows in part.groupby("start", sort=False)}
-    names = sorted({path.partition("/")[0] for path in _taught(part["job"].iloc[0]).splitlines()})
+    names = sorted({path.partition("/")[0] for job in part["job"] for path in _taught(job).splitlines()})
     tested = len(next(iter(told.values()))[0])
     text, synthetic = (
         f"{int(part['labels'].median()):,} labels",

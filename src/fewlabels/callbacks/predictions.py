@@ -37,7 +37,7 @@ class Predictions(Callback):
         name = method.classes.__getitem__
         table = pd.DataFrame(
             {"path": [data.paths[row] for row in index], "class": [*map(name, truth)], "told": [*map(name, told)],
-             "confidence": confidence.numpy().round(4)},
+             "confidence": confidence.double().numpy().round(4)},
             dtype=object,  # text of pandas' own has to be UTF-8, which names of files need not be
         )  # fmt: skip
         write_whole(Path(trainer.default_root_dir) / "predictions.csv", table.to_csv(index=False))

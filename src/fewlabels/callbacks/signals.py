@@ -33,6 +33,9 @@ class SaveOnSignal(Callback):
             self._before[signal.SIGUSR2] = signal.signal(signal.SIGUSR2, self._receive)
 
     def _receive(self, number: int, _: Any) -> None:
+        if number == signal.SIGUSR2 or (self.received == signal.SIGUSR2 and number == signal.SIGTERM):
+            self.received = signal.SIGUSR2  # SLURM sends both, in any order
+            return
         # A terminal sends Ctrl-C to every process, and the launcher hands it on to its workers: that is one signal
         if self.received and time.monotonic() - self.when > PATIENCE:
             raise KeyboardInterrupt
@@ -56,8 +59,11 @@ class SaveOnSignal(Callback):
         raise SystemExit(128 + number)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let signals be again what they were."""
+        """Let signals be again what they were, and hand on a preemption that came after the last step."""
+        queue_again = self._before.get(signal.SIGUSR2)
         self._give_back()
+        if self.received == signal.SIGUSR2 and callable(queue_again):
+            queue_again(signal.SIGUSR2, None)
 
     def _give_back(self) -> None:
         for number, handler in self._before.items():

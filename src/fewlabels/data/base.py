@@ -224,7 +224,7 @@ class ImageDataModule(pl.LightningDataModule):
         for split in ("val", "test"):
             held = set(self.labels[self.indices(split)].tolist())
             untold = [name for label, name in enumerate(self.seen_classes) if label not in held]
-            if held and untold:
+            if held and untold and rank() == 0:
                 log.warning("No %s image is of %s: no %s figure is of them.", split, ", ".join(untold), split)
         return splits.count_labels(self.labels[self.labelled()], self.seen_classes)
 
