@@ -16,8 +16,9 @@ import torch
 from omegaconf import OmegaConf
 
 from fewlabels.errors import UserError
+from fewlabels.fairness import check_labels
 from fewlabels.jobs import FAILED, FINISHED, UNFINISHED, read_jobs, varied
-from fewlabels.starts import SCRATCH, as_table, check_labels, gains, sentences, write_comparison
+from fewlabels.starts import SCRATCH, as_table, gains, sentences, write_comparison
 from fewlabels.sweeps import write_sweep
 
 ROOT = Path(__file__).parents[1]

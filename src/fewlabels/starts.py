@@ -8,7 +8,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from fewlabels import jobs
-from fewlabels.errors import UserError
+from fewlabels.fairness import MEASURES, answers, check_complete, check_labels, taught
 from fewlabels.files import write_whole
 from fewlabels.jobs import FINISHED, Job
 from fewlabels.probes import interval, with_interval
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCRATCH = "from scratch"
-MEASURES = ("accuracy", "balanced_accuracy", "macro_f1", "calibration_error")
 PAIRED = ("checkpoint", "backbone.weights", "data.label_fraction", "seed")
 """What a comparison is over; whatever else varies makes a start of its own."""
-AGAIN = "remove that directory, and start the comparison again; it alone is done anew."
 SHOWN = 0.1
 """The label fraction that bars, curves and confusions are drawn of, or the one nearest to it."""
 
@@ -74,7 +72,7 @@ def as_table(found: list[Job]) -> "pd.DataFrame":
     for job, config, name in zip(found, configs, names, strict=True):
         name = " ".join([name, *(f"{key.rpartition('.')[2]}={job.overrides.get(key)}" for key in apart)])
         row = {"start": name, "fraction": config.data.label_fraction, "seed": config.seed,
-               "labels": len(_taught(job).splitlines())}  # fmt: skip
+               "labels": len(taught(job).splitlines())}  # fmt: skip
         rows.append(row | {name: job.results[f"test/{name}"] for name in MEASURES} | {"job": job})
     table = pd.DataFrame(rows)
     order = dict.fromkeys([SCRATCH, *table["start"]])
@@ -105,68 +103,13 @@ def start(job: Job, config: Any) -> str:
     return f"after {method}{' on synthetic images' if drawn else ''}"
 
 
-def check_complete(found: list[Job]) -> None:
-    """See that every finetuning has what it is compared by.
-
-    Raises:
-        UserError: It has not.
-    """
-    for job in found:
-        missing = [name for name in ("labels.txt", "predictions.csv") if not (job.directory / name).is_file()]
-        missing += [f"{name} in results.json" for name in (f"test/{m}" for m in MEASURES) if name not in job.results]
-        if missing:
-            raise UserError(f"{job.directory} has no {missing[0]}, so there is nothing to compare: {AGAIN}")
-
-
-def answers(job: Job) -> "pd.DataFrame":
-    """What a job told of the test images, all as text: a class may be called 1.0 or nan."""
-    import pandas as pd
-
-    file = job.directory / "predictions.csv"
-    return pd.read_csv(file, dtype=object, keep_default_na=False, encoding_errors="surrogateescape")
-
-
-def _taught(job: Job) -> str:
-    return (job.directory / "labels.txt").read_text(encoding="utf-8", errors="surrogateescape")
-
-
-def check_labels(table: "pd.DataFrame") -> None:
-    """See that all starts of a draw were taught and tested with the same images, by file name, and each of them once.
-
-    Raises:
-        UserError: They were not.
-    """
-    for (fraction, seed), draw in table.groupby(["fraction", "seed"]):
-        taught = {_taught(job): job for job in draw["job"]}
-        if len(taught) > 1:
-            one, other, *_ = (job.directory for job in taught.values())
-            raise UserError(
-                f"{one}/labels.txt and {other}/labels.txt differ, though both are of data.label_fraction={fraction} "
-                f"seed={seed}: these runs cannot be compared. Remove the older one and start the comparison again."
-            )
-        tested = {"\n".join(answers(job)["path"]): job.directory for job in draw["job"]}
-        if len(tested) > 1:
-            one, other = sorted(tested, key=len, reverse=True)[:2]
-            raise UserError(
-                f"{tested[one]}/predictions.csv and {tested[other]}/predictions.csv are of {len(one.splitlines())} and "
-                f"{len(other.splitlines())} test images, not of the same: the folder has changed in between, or a file "
-                f"is damaged, so these runs cannot be compared. Where {tested[other].name} is the odd one: {AGAIN}"
-            )
-        if (twice := draw[draw["start"].duplicated(keep=False)])["start"].any():
-            one, other, *_ = (job.directory for job in twice["job"])
-            raise UserError(
-                f"{one} and {other} are the same: {twice['start'].iloc[0]}, data.label_fraction={fraction} "
-                f"seed={seed}. Name every checkpoint once, and begin in another hydra.sweep.dir, or remove the second."
-            )
-
-
 def draw(table: "pd.DataFrame") -> dict[str, tuple[Any, str]]:
     """Bars, learning curves and confusions at one fraction; the fractions, if there are several."""
     from fewlabels.figures.starts import bars_figure, confusions_figure, fractions_figure, learning_figure
 
     part = table[table["fraction"] == shown(table)]
     told = {name: [answers(job) for job in rows["job"]] for name, rows in part.groupby("start", sort=False)}
-    names = sorted({path.partition("/")[0] for job in part["job"] for path in _taught(job).splitlines()})
+    names = sorted({path.partition("/")[0] for job in part["job"] for path in taught(job).splitlines()})
     tested = len(next(iter(told.values()))[0])
     text, synthetic = (
         f"{int(part['labels'].median()):,} labels",

@@ -221,11 +221,8 @@ class ImageDataModule(pl.LightningDataModule):
             UserError: fewer than two classes, or one of which no training image is labelled.
         """
         self.with_labels = True
-        for split in ("val", "test"):
-            held = set(self.labels[self.indices(split)].tolist())
-            untold = [name for label, name in enumerate(self.seen_classes) if label not in held]
-            if held and untold and rank() == 0:
-                log.warning("No %s image is of %s: no %s figure is of them.", split, ", ".join(untold), split)
+        for split in ("val", "test") if rank() == 0 else ():
+            splits.warn_of_absent(split, self.labels[self.indices(split)], self.seen_classes)
         return splits.count_labels(self.labels[self.labelled()], self.seen_classes)
 
     def train_dataloader(self) -> DataLoader[Any]:

@@ -6,6 +6,7 @@ and a network can never be tested on what another seed trained it on.
 
 import difflib
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fewlabels.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 def uniform(text: str, salt: str) -> float:
@@ -115,6 +118,13 @@ def count_labels(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
             "tell it. Label more, leave small classes out with data.min_class_size=N, or name the others in data.seen."
         )
     return counts
+
+
+def warn_of_absent(split: str, labels: np.ndarray, classes: Sequence[str]) -> None:
+    """Name the classes that the held-out labels [n] have none of: what is measured says nothing of them."""
+    absent = [name for label, name in enumerate(classes) if label not in labels]
+    if len(labels) and absent:
+        log.warning("No %s image is of %s: no %s figure is of them.", split, ", ".join(absent), split)
 
 
 def check_label_fraction(fraction: float) -> None:
