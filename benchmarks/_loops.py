@@ -1,6 +1,6 @@
-"""The loops that need torch; each is run in a process of its own: python benchmarks/_loops.py NAME JSON.
+"""Training loops and views; each function runs in its own process: python benchmarks/_loops.py NAME JSON.
 
-The last line on standard output is what the function returned, as JSON.
+JSON are its arguments. The last line on standard output is what it returns, as JSON.
 """
 
 import contextlib
@@ -9,48 +9,46 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import models, transforms
 
-from fewlabels.backbones import vision
-from fewlabels.data.decode import decode
-from fewlabels.data.folder import scan_folder
-from fewlabels.experiment import precision
-from fewlabels.losses import nt_xent
-from fewlabels.methods.heads import projection_head
-from fewlabels.optim import Recipe
-from fewlabels.views import RandomViews
+from fewlabels.cli.app import compose_config
+from fewlabels.core.backbones import vision
+from fewlabels.core.losses import nt_xent
+from fewlabels.core.optim import OptimizerConfig
+from fewlabels.data.image_store.decode import decode
+from fewlabels.data.image_store.folder import scan_folder
+from fewlabels.methods.projection_head import projection_head
+from fewlabels.methods.views import RandomViews
+from fewlabels.training.build import resolve_precision
 
-CONF = Path(__file__).parents[1] / "conf"
 SIZE = 64  # pixels
+AUTO = {"precision": "auto", "accelerator": "auto"}
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def conf(name: str, *keys: str) -> Any:
-    """Values of a configuration file, so that both sides are measured with what the program uses."""
-    node: Any = OmegaConf.load(CONF / name)
-    picked = {key: OmegaConf.to_container(node[key]) if OmegaConf.is_config(node[key]) else node[key] for key in keys}
-    for value in picked.values():
-        if isinstance(value, dict):
-            value.pop("_target_", None)
-    return [picked[key] for key in keys]
+def settings(group: str) -> dict[str, Any]:
+    """A config group of the program for SimCLR on flowers, so that both sides have the same settings."""
+    return dict(compose_config("method=simclr", "data=flowers")[group])
+
+
+def arguments_of(node: dict[str, Any]) -> dict[str, Any]:
+    """A node without its `_target_`."""
+    return {name: value for name, value in node.items() if name != "_target_"}
 
 
 def machine() -> dict[str, Any]:
-    """What torch finds here."""
-    auto = precision({"precision": "auto", "accelerator": "auto"})
+    """The machine, as torch sees it."""
     name = torch.cuda.get_device_name() if DEVICE.type == "cuda" else None
     return {
         "torch": torch.__version__,
-        "precision": auto,
+        "precision": resolve_precision(AUTO),
         "threads": torch.get_num_threads(),
         "gpu": name,
         "gpus": torch.cuda.device_count(),
@@ -58,14 +56,17 @@ def machine() -> dict[str, Any]:
 
 
 def autocast() -> Any:
-    """The precision that `trainer.precision=auto` means here."""
-    if precision({"precision": "auto", "accelerator": "auto"}) == "bf16-mixed":
+    """A context with the precision that `trainer.precision=auto` chooses on this machine."""
+    if resolve_precision(AUTO) == "bf16-mixed":
         return torch.autocast(DEVICE.type, torch.bfloat16)
     return contextlib.nullcontext()
 
 
 def rate(step: Callable[[], None], images: int, steps: int, warm_up: int = 1) -> float:
-    """Images per second over `steps` calls, each of `images`; one to warm up, as the program's own count has it."""
+    """Images per second over `steps` calls with `images` each, after `warm_up` calls.
+
+    One call to warm up is what the program's own measurement leaves out.
+    """
     for _ in range(warm_up):
         step()
     _wait()
@@ -82,12 +83,12 @@ def _wait() -> None:
 
 
 def bare(batch: int, steps: int) -> float:
-    """Train on one batch of random numbers that lies on the device: nothing but network, loss and optimiser."""
-    temperature, head, recipe = conf("method/simclr.yaml", "temperature", "head", "optimizer")
+    """Images per second of a loop of network, loss and optimizer only, on one random batch on the device."""
+    method = settings("method")
     backbone = vision(name="resnet18", channels=3, size=SIZE, mean=(0.5,) * 3, std=(0.25,) * 3)
-    network = nn.Sequential(backbone, projection_head(inputs=backbone.dim, **head))
+    network = nn.Sequential(backbone, projection_head(inputs=backbone.dim, **method["head"]))
     network = network.to(DEVICE, memory_format=torch.channels_last).train()
-    optimizer, scheduler = Recipe(**recipe).build(
+    optimizer, scheduler = OptimizerConfig(**arguments_of(method["optimizer"])).build(
         network, global_batch=batch, steps_per_epoch=steps + 1, total_steps=steps + 1
     )
     x = torch.randn(2 * batch, 3, SIZE, SIZE, device=DEVICE).contiguous(memory_format=torch.channels_last)
@@ -95,7 +96,7 @@ def bare(batch: int, steps: int) -> float:
     def step() -> None:
         optimizer.zero_grad()
         with autocast():
-            loss = nt_xent(*network(x).chunk(2), temperature)
+            loss = nt_xent(*network(x).chunk(2), method["temperature"])
         loss.backward()
         optimizer.step()
         scheduler.step()
@@ -104,7 +105,7 @@ def bare(batch: int, steps: int) -> float:
 
 
 def lightly(images: str, batch: int, steps: int) -> float:
-    """Train as lightly documents SimCLR in plain torch, with its own data set, views, head, loss and optimiser."""
+    """Images per second of lightly's SimCLR example in plain torch: its dataset, views, head, loss and optimizer."""
     from lightly.data import LightlyDataset
     from lightly.loss import NTXentLoss
     from lightly.models.modules import SimCLRProjectionHead
@@ -130,27 +131,28 @@ def lightly(images: str, batch: int, steps: int) -> float:
 
 
 def views(images: str, batch: int, repeats: int, seconds: float) -> dict[str, list[float]]:
-    """Views per second on one core, from decoded images to normalised tensors: ours, and torchvision's on PIL."""
+    """Views per second on one core, from decoded image to normalised tensor: ours, and torchvision's on PIL images."""
     torch.set_num_threads(1)
-    settings, mean, std = conf("data/_images.yaml", "views", "mean", "std")
+    data = settings("data")
+    augmentation, mean, std = arguments_of(data["views"]), data["mean"], data["std"]
     x = torch.from_numpy(_decoded(images, batch))
     pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in x]
-    draw, generator = RandomViews(**settings), torch.Generator().manual_seed(0)
+    draw, generator = RandomViews(**augmentation), torch.Generator().manual_seed(0)
     normalise = vision(name="resnet18", channels=3, size=SIZE, mean=mean, std=std).normalise
-    pipeline = _pipeline(settings, mean, std)
+    pipeline = _pipeline(augmentation, mean, std)
     sides: dict[str, Callable[[], Any]] = {
         "ours": lambda: normalise(draw(x, generator)),
         "torchvision": lambda: torch.stack([pipeline(picture) for picture in pictures]),
     }
-    found: dict[str, list[float]] = {name: [] for name in sides}
+    rates: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(repeats):
         for name, side in sides.items():
-            found[name].append(_lasting(side, batch, seconds))
-    return found
+            rates[name].append(_views_per_second(side, batch, seconds))
+    return rates
 
 
-def _lasting(side: Callable[[], Any], batch: int, seconds: float) -> float:
-    """Views per second over at least so many seconds, after one batch to warm up."""
+def _views_per_second(side: Callable[[], Any], batch: int, seconds: float) -> float:
+    """Views per second, measured for at least `seconds`, after one batch to warm up."""
     side()
     start, count = time.perf_counter(), 0
     while (passed := time.perf_counter() - start) < seconds or not count:
@@ -160,6 +162,7 @@ def _lasting(side: Callable[[], Any], batch: int, seconds: float) -> float:
 
 
 def _decoded(images: str, count: int) -> np.ndarray:
+    """Decode images of a folder, uint8 [count, 3, SIZE, SIZE], from the first again when they run out."""
     paths = [path for path, _, _ in scan_folder(images)]
     out = np.zeros((count, 3, SIZE, SIZE), np.uint8)
     for row, path in zip(out, itertools.cycle(paths), strict=False):
@@ -167,10 +170,10 @@ def _decoded(images: str, count: int) -> np.ndarray:
     return out
 
 
-def _pipeline(settings: dict[str, Any], mean: Any, std: Any) -> Any:
-    """The transforms of torchvision on PIL images, drawing as `RandomViews(**settings)` does."""
+def _pipeline(augmentation: dict[str, Any], mean: Any, std: Any) -> Any:
+    """Torchvision's transforms of PIL images with the distributions of `RandomViews(**augmentation)`."""
     default = {"ratio": (3 / 4, 4 / 3), "horizontal_flip": 0.5, "jitter": 0.8, "sigma": (0.1, 2.0)}
-    s = default | settings
+    s = default | augmentation
     colour = transforms.ColorJitter(s["brightness"], s["contrast"], s["saturation"], s["hue"])
     return transforms.Compose([
         transforms.RandomResizedCrop(SIZE, scale=tuple(s["scale"]), ratio=tuple(s["ratio"])),

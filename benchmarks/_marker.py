@@ -1,4 +1,4 @@
-"""A callback that `throughput.py` adds to a run, to know when its first training step was over."""
+"""A callback that `throughput.py` adds to a run, to know when its first training step has ended."""
 
 import time
 from pathlib import Path
@@ -9,13 +9,13 @@ from lightning.pytorch import Callback
 
 
 class FirstStep(Callback):
-    """Write the time of day (seconds, as time.time() gives it) at the end of the first step to `file`."""
+    """Write the time at the end of the first training step, in seconds as `time.time()`, to `file`."""
 
     def __init__(self, file: str) -> None:
         self.file = Path(file)
 
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        """Look at the clock, once."""
+        """Write the time, once."""
         if not self.file.exists():
             if torch.cuda.is_available():
                 torch.cuda.synchronize()

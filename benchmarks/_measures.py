@@ -1,4 +1,4 @@
-"""The measurements: every one runs both sides in fresh processes, in turn, and compares neighbours."""
+"""The measurements. Each runs both sides in new processes, alternately, and compares neighbouring runs."""
 
 import contextlib
 import importlib.util
@@ -18,7 +18,7 @@ SHORT = ("trainer.limit_val_batches=1", "trainer.limit_test_batches=1", "callbac
 
 @contextlib.contextmanager
 def pretrained(options: Options, *overrides: str, environment: dict[str, str] | None = None) -> Iterator[Path]:
-    """Run src/pretrain.py for SimCLR on the flowers; yield its run directory and delete it afterwards."""
+    """Run src/pretrain.py for SimCLR on flowers; yield its run directory, and delete it afterwards."""
     directory = options.scratch / f"run-{time.time_ns()}"
     command = [sys.executable, "src/pretrain.py", "method=simclr", "data=flowers", "logger=csv"]
     command += [f"data.root={quoted(options.images)}", f"hydra.run.dir={quoted(directory)}"]
@@ -31,14 +31,14 @@ def pretrained(options: Options, *overrides: str, environment: dict[str, str] | 
 
 
 def quoted(path: Path) -> str:
-    """A path as Hydra's command line takes it, whatever characters it holds."""
+    """Quote a path for Hydra's command line."""
     return "'" + str(path.absolute()).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def pretraining_speed(options: Options, devices: int) -> float:
-    """Images per second of the global batch from results.json, over one epoch or `steps` of it.
+    """Images per second over all devices, from results.json, in `steps` optimizer steps or one epoch.
 
-    Validation and test, which that figure leaves out in any case, are cut short.
+    This number does not include validation and test, so these are shortened.
     """
     length = (f"trainer.limit_train_batches={options.steps + 1}", "trainer.max_epochs=1")
     with pretrained(options, f"trainer.devices={devices}", *length, *SHORT) as directory:
@@ -46,7 +46,7 @@ def pretraining_speed(options: Options, devices: int) -> float:
 
 
 def training(options: Options, names: set[str]) -> Iterator[Row]:
-    """Pretraining against the bare loop and against lightly's example."""
+    """Measure pretraining against the bare loop and against lightly's example."""
     shape = {"batch": options.batch, "steps": options.steps}
     installed = importlib.util.find_spec("lightly") is not None
     sides: dict[str, Callable[[], float]] = {}
@@ -66,7 +66,7 @@ def training(options: Options, names: set[str]) -> Iterator[Row]:
 
 
 def views(options: Options) -> Iterator[Row]:
-    """Our views against torchvision's, on one core."""
+    """Measure our views against torchvision's, on one core."""
     repeats, seconds = (1, 0.2) if options.quick else (5, 1.0)
     arguments = {"images": str(options.images), "batch": options.batch, "repeats": repeats, "seconds": seconds}
     found = call("_loops", "views", **arguments)
@@ -74,7 +74,7 @@ def views(options: Options) -> Iterator[Row]:
 
 
 def store(options: Options) -> Iterator[Row]:
-    """Building the store against decoding and resizing alone."""
+    """Measure building the image store against only decoding and resizing."""
     folder = str(options.scratch / "many")
     seconds, least = (0.1, 300) if options.quick else (5, 5000)
     count = call("_storage", "link", images=str(options.images), folder=folder, seconds=seconds, least=least)
@@ -88,13 +88,16 @@ def store(options: Options) -> Iterator[Row]:
 
     sides = {"build": build, "decode": lambda: call("_storage", "decode", images=folder)}
     found = alternate(1 if options.quick else 3, sides)
-    row = compare("building the store / decoding alone", found, "build", "decode", 0.8, "images/s")
+    row = compare("building the store / decoding only", found, "build", "decode", 0.8, "images/s")
     row.detail += f", {count:,} files"
     yield row
 
 
 def startup(options: Options) -> Iterator[Row]:
-    """Seconds to the help, to a mistake's answer and to the end of the first training step; each once untimed."""
+    """Measure seconds to --help, to an error message, and to the end of the first training step.
+
+    The first run of each is not counted.
+    """
     repeats = 1 if options.quick else 3
     script = [sys.executable, "src/pretrain.py"]
     wrong = [*script, "method=simclr", "method.temprature=1"]
@@ -102,16 +105,16 @@ def startup(options: Options) -> Iterator[Row]:
     def mistake() -> None:
         done = run(wrong, expect=1)
         if "temprature" not in done.stdout + done.stderr:
-            raise FailedProcessError(f"The answer to a misspelt key does not name it:\n{done.stdout}{done.stderr}")
+            raise FailedProcessError(f"The message about a misspelt key does not name it:\n{done.stdout}{done.stderr}")
 
     cases: list[tuple[str, Callable[[], float], float]] = [
         ("pretrain.py --help", lambda: timed(lambda: run([*script, "--help"])), 1.5),
         ("pretrain.py with a misspelt key", lambda: timed(mistake), 1.5),
-        ("command to first training step done", lambda: first_step(options), 8),
+        ("command to end of first step", lambda: first_step(options), 8),
     ]
-    for name, measure, bar in cases:
+    for name, measure, target in cases:
         seconds = [measure() for _ in range(1 + repeats)][1:]
-        yield Row(name, statistics.median(seconds), "s", bar, least=False, samples={"seconds": seconds})
+        yield Row(name, statistics.median(seconds), "s", target, least=False, samples={"seconds": seconds})
 
 
 def timed(task: Callable[[], object]) -> float:
@@ -122,7 +125,7 @@ def timed(task: Callable[[], object]) -> float:
 
 
 def first_step(options: Options) -> float:
-    """Seconds from the command to the end of the first step, which a callback of ours notes down."""
+    """Seconds from the command to the end of the first training step; `_marker.FirstStep` writes the time."""
     file = options.scratch / f"first-{time.time_ns()}"
     callback = ("+callbacks.bench._target_=_marker.FirstStep", f"+callbacks.bench.file={quoted(file)}")
     path = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
@@ -132,7 +135,7 @@ def first_step(options: Options) -> float:
 
 
 def memory(options: Options) -> Iterator[Row]:
-    """How much private memory grows with the number of images."""
+    """Measure how much the private memory of a process grows with the number of images."""
     sizes = (500, 2000) if options.quick else (2000, 20_000)
     cache = options.scratch / "noise"
     used = [call("_storage", "memory", count=count, cache=str(cache), batch=options.batch) for count in sizes]
@@ -143,7 +146,7 @@ def memory(options: Options) -> Iterator[Row]:
 
 
 def processes(options: Options, devices: int) -> Iterator[Row]:
-    """Two processes against one that has all cores (or one of two GPUs), with the same batch per process."""
+    """Measure two processes against one with all cores (or one of two GPUs), with the same batch size per process."""
     name = "2 processes / 1 process"
     if devices < 2:
         yield Row(name, None, detail="needs two cores or two GPUs")

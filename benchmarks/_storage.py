@@ -1,6 +1,6 @@
-"""What concerns the store; each function is run in a process of its own: python benchmarks/_storage.py NAME JSON.
+"""Image store; each function runs in its own process: python benchmarks/_storage.py NAME JSON.
 
-The last line on standard output is what the function returned, as JSON. Torch is imported only where it is used.
+JSON are its arguments. The last line on standard output is what it returns, as JSON. Imports torch only where needed.
 """
 
 import json
@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 import psutil
 
-from fewlabels.data.decode import Target, decode_rows
-from fewlabels.data.folder import folder_source, processors, scan_folder
-from fewlabels.data.progress import Advance
-from fewlabels.data.store import Source, open_store
+from fewlabels.data.image_store.decode import Target, decode_rows
+from fewlabels.data.image_store.folder import folder_source, processors, scan_folder
+from fewlabels.data.image_store.progress import Advance
+from fewlabels.data.image_store.store import Source, open_store
 
 SHAPE = (3, 64, 64)
-CHUNK = 64  # images a process takes at a time
+CHUNK = 64  # images per task of a process
 
 
 def build(images: str, cache: str) -> float:
-    """Images per second from the folder's name to its open store: listing, decoding, resizing, hashing, writing."""
+    """Images per second of listing a folder, decoding, resizing, hashing and writing its store, and opening it."""
     start = time.perf_counter()
     source = folder_source(images, "bench", resize="crop", size=SHAPE[1], channels=SHAPE[0])
     store = open_store(source, cache)
@@ -32,7 +32,7 @@ def build(images: str, cache: str) -> float:
 
 
 def decode(images: str) -> float:
-    """Images per second of decoding and resizing alone, in as many processes, which have already started."""
+    """Images per second of only decoding and resizing, in as many processes, not counting their start."""
     paths = [path for path, _, _ in scan_folder(images)]
     chunks = [(images, paths[start : start + CHUNK]) for start in range(0, len(paths), CHUNK)]
     with multiprocessing.get_context("fork").Pool(processors()) as pool:
@@ -48,9 +48,9 @@ def _decode_chunk(chunk: tuple[str, list[str]]) -> int:
 
 
 def memory(count: int, cache: str, batch: int) -> float:
-    """Megabytes that each of two processes has to itself (USS) after an epoch of batches from one store.
+    """Private memory (USS, megabytes) of each of two processes after an epoch of batches from one store.
 
-    Two, because pages of a file that only one process has mapped would count as its own.
+    There are two because pages of a file that a single process has mapped count as private.
     """
     open_store(_noise(count), cache)
     command = [sys.executable, __file__, "read", json.dumps({"count": count, "cache": cache, "batch": batch})]
@@ -59,27 +59,27 @@ def memory(count: int, cache: str, batch: int) -> float:
     try:
         for reader in readers:
             if reader.stdout is None or not (line := reader.stdout.readline()).startswith("images read: "):
-                raise RuntimeError(f"A reading process ended with code {reader.wait()}.")
+                raise RuntimeError(f"A reading process failed with exit code {reader.wait()}.")
             assert int(line.split()[-1]) == count // batch * batch, line
         return max(psutil.Process(reader.pid).memory_full_info().uss for reader in readers) / 2**20
     finally:
         for reader in readers:
-            reader.communicate("")  # closes its standard input, at which it ends
+            reader.communicate("")  # closes its standard input, so it exits
 
 
 def read(count: int, cache: str, batch: int) -> str:
-    """Read an epoch of shuffled batches as training does, say so, and stay until standard input closes."""
-    from fewlabels.data.batches import EpochBatches, Rows, make_loader
+    """Read an epoch of shuffled batches as in training, print their number, and wait until standard input closes."""
+    from fewlabels.data.batches import EpochBatches, StoreDataset, make_loader
 
     store = open_store(_noise(count), cache)
-    rows = Rows(store.images, np.zeros(count, np.int64))
-    loader = make_loader(rows, EpochBatches(np.arange(count), batch, seed=0))
+    dataset = StoreDataset(store.images, np.zeros(count, np.int64))
+    loader = make_loader(dataset, EpochBatches(np.arange(count), batch, seed=0))
     print("images read:", sum(len(b.x) for b in loader), flush=True)
     return sys.stdin.read()
 
 
 def _noise(count: int) -> Source:
-    """A source of `count` images of random numbers."""
+    """A source of `count` random images."""
 
     def write(target: Target, advance: Advance) -> dict[int, str]:
         rng = np.random.default_rng(0)
@@ -94,7 +94,11 @@ def _noise(count: int) -> Source:
 
 
 def link(images: str, folder: str, seconds: float, least: int) -> int:
-    """Fill `folder` with links to the images, over and over, until decoding them all takes about so many seconds."""
+    """Fill `folder` with links to the images, so many that decoding them takes about `seconds`, but at least `least`.
+
+    Returns:
+        The number of links.
+    """
     paths = [path for path, _, _ in scan_folder(images)]
     sample = paths[:: max(1, len(paths) // 256)]
     start = time.perf_counter()
@@ -110,10 +114,10 @@ def link(images: str, folder: str, seconds: float, least: int) -> int:
 
 
 def draw(folder: str, per_class: int) -> int:
-    """Draw the synthetic flowers, as many as there would be photographs, into class folders."""
+    """Write synthetic flowers into class folders, `per_class` each; returns their number."""
     from PIL import Image
 
-    from fewlabels.data.bouquet import FLOWERS, flower
+    from fewlabels.data.synthetic.synthetic_flowers import FLOWERS, flower
 
     for label, name in enumerate(FLOWERS):
         directory = Path(folder) / name

@@ -1,9 +1,9 @@
-"""What looking costs: pretraining with all callbacks at their defaults against pretraining without, on real images.
+"""Cost of the callbacks: pretraining with all of them at their defaults against pretraining without, on real images.
 
     python benchmarks/callbacks.py --images FOLDER [--epochs 20] [OVERRIDE ...]
 
-Both run for so many epochs, one after the other; the time inside each callback's hooks is added up besides. Twenty
-epochs are the longest default interval, so that everything happens once. Nothing else should run on the machine.
+Both runs have the same number of epochs, one after the other; the time in each callback's hooks is measured too. In 20
+epochs, the longest default interval, every callback runs at least once. Nothing else should run on the machine.
 """
 
 import argparse
@@ -11,59 +11,64 @@ import functools
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback
 
-from fewlabels import experiment
-from fewlabels.application import configuration
+from fewlabels.cli.app import compose_config
+from fewlabels.training import build
+from fewlabels.training.fit import train
 
-LOOKING = ("views", "space", "health", "probes")
-spent: dict[str, float] = defaultdict(float)
+MEASURED = ("preview_views", "embedding_plots", "representation_quality", "probes")
+"""Callbacks that only measure and draw; the run without them trains the same network."""
+seconds_in: dict[str, float] = defaultdict(float)
+"""Seconds in the hooks of each callback, by class name."""
 
 
 def main() -> None:
-    """Print the ratio, and each callback's share of the time."""
+    """Print the ratio of both run times, and the time of each callback."""
     arguments = parse()
     base = ["method=simclr", "data=flowers", f"data.root={arguments.images}", "logger=csv", "seed=0",
             "trainer.enable_progress_bar=false", f"trainer.max_epochs={arguments.epochs}",
             *arguments.overrides]  # fmt: skip
-    without = run([*base, *(f"callbacks.{name}=null" for name in LOOKING)])
-    spent.clear()
-    timed()
-    together = run(base)
-    seconds = f"{together:.0f} s with callbacks, {without:.0f} s without"
-    print(f"{arguments.epochs} epochs: {seconds}, ratio {together / without:.3f}")
-    for name, seconds in sorted(spent.items(), key=lambda item: -item[1]):
-        if seconds > 0.0005 * together:
-            print(f"  {name:16} {seconds:6.1f} s, {seconds / (together - seconds):.1%} of the rest")
+    without = run([*base, *(f"callbacks.{name}=null" for name in MEASURED)])
+    seconds_in.clear()
+    time_hooks()
+    total = run(base)
+    print(
+        f"{arguments.epochs} epochs: {total:.0f} s with callbacks, {without:.0f} s without, ratio {total / without:.3f}"
+    )
+    for name, seconds in sorted(seconds_in.items(), key=lambda item: -item[1]):
+        if seconds > 0.0005 * total:
+            print(f"  {name:22} {seconds:6.1f} s, {seconds / (total - seconds):.1%} of the other time")
 
 
 def run(overrides: list[str]) -> float:
-    """Pretrain; seconds in all."""
+    """Pretrain; returns the seconds that it takes."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        experiment.train(configuration(*overrides), Path(folder) / "run")
+        train(compose_config(*overrides), Path(folder) / "run")
         return time.perf_counter() - start
 
 
-def timed() -> None:
-    """Have the time inside every callback's hooks added up."""
-    make = experiment.make
+def time_hooks() -> None:
+    """Wrap the hooks of every callback that is built from now on, to add up their time."""
+    original = build.instantiate_node
 
-    def watched(node: dict[str, Any], **arguments: Any) -> Any:
-        made = make(node, **arguments)
-        if isinstance(made, Callback):
-            for hook in (name for name in dir(made) if name.startswith(("on_", "setup", "teardown"))):
-                setattr(made, hook, clocked(type(made).__name__, getattr(made, hook)))
-        return made
+    def instantiate_timed(node: dict[str, Any], key: str, **arguments: Any) -> Any:
+        instance = original(node, key, **arguments)
+        if isinstance(instance, Callback):
+            for hook in (name for name in dir(instance) if name.startswith(("on_", "setup", "teardown"))):
+                setattr(instance, hook, timed(type(instance).__name__, getattr(instance, hook)))
+        return instance
 
-    experiment.make = watched
+    build.instantiate_node = instantiate_timed
 
 
-def clocked(name: str, hook: Any) -> Any:
-    """The same hook, its time added to the callback's."""
+def timed(name: str, hook: Callable[..., Any]) -> Callable[..., Any]:
+    """The same hook, which adds its time to that of the callback."""
 
     @functools.wraps(hook)
     def call(*arguments: Any, **named: Any) -> Any:
@@ -71,15 +76,15 @@ def clocked(name: str, hook: Any) -> Any:
         try:
             return hook(*arguments, **named)
         finally:
-            spent[name] += time.perf_counter() - start
+            seconds_in[name] += time.perf_counter() - start
 
     return call
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, required=True, help="folder of flowers, class per folder")
+    parser.add_argument("--images", type=Path, required=True, help="folder of flowers, one folder per class")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("overrides", nargs="*", help="of the configuration")
     return parser.parse_args()

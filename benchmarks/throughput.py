@@ -1,9 +1,9 @@
-"""How fast it is: python benchmarks/throughput.py [--images DIR] [--steps N] [--only NAME ...] [--quick].
+"""Speed: python benchmarks/throughput.py [--images DIR] [--steps N] [--only NAME ...] [--quick].
 
-Every figure is measured here and now, in fresh processes, and set beside the bar that it should reach; comparisons
-alternate their sides and report the median of the ratios of neighbours. The table is printed, everything behind it is
-in build/bench.json. Nothing else should run on the machine meanwhile; about 10 minutes on 2 cores. A value short of its
-bar is marked, but only a measurement that fails gives an exit code other than 0.
+Every number is measured in new processes and compared with a target. Comparisons alternate between both sides and
+report the median ratio of neighbouring runs. The table is printed; all measured values are written to build/bench.json.
+Nothing else should run on the machine. About 10 minutes on 2 cores. A missed target is marked; only a failed
+measurement gives an exit code other than 0.
 
 Names for --only: pretrain (against the bare loop), lightly (pretrain against its example), views, store, startup,
 memory, processes.
@@ -34,7 +34,7 @@ OUTPUT = ROOT / "build"
 
 
 def main() -> int:
-    """Measure, print, save; 1 if anything failed."""
+    """Measure, print, save; returns 1 if a measurement failed."""
     arguments = parse()
     start, busy = time.monotonic(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="fewlabels-bench-") as scratch:
@@ -48,9 +48,9 @@ def main() -> int:
             print(error, file=sys.stderr)
             return 1
     minutes = (time.monotonic() - start) / 60
-    facts = {**vars(arguments), "images": kind, "machine": machine, "minutes": round(minutes, 1)}
-    show(rows, facts)
-    save(rows, facts, failures)
+    provenance = {**vars(arguments), "images": kind, "machine": machine, "minutes": round(minutes, 1)}
+    show(rows, provenance)
+    save(rows, provenance, failures)
     return 1 if failures else 0
 
 
@@ -58,12 +58,12 @@ def parse() -> argparse.Namespace:
     """Read the command line."""
     first, _, rest = str(__doc__).partition("\n\n")
     parser = argparse.ArgumentParser(description=first, epilog=rest, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--images", type=Path, help="folder of flowers, class per folder (default: data/flowers)")
-    parser.add_argument("--steps", type=_natural, help="training steps counted per process (default: 23)")
-    parser.add_argument("--repeats", type=_natural, help="of each side of the training measurements (default: 3)")
-    parser.add_argument("--batch", type=_natural, help="images per process and step (default: 128)")
+    parser.add_argument("--images", type=Path, help="folder of flowers, one folder per class (default: data/flowers)")
+    parser.add_argument("--steps", type=_natural, help="optimizer steps per process that are measured (default: 23)")
+    parser.add_argument("--repeats", type=_natural, help="runs of each side of the training measurements (default: 3)")
+    parser.add_argument("--batch", type=_natural, help="images per device and step (default: 128)")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=list(NAMES), metavar="NAME", help="see below")
-    parser.add_argument("--quick", action="store_true", help="few and small: shows that it runs, measures nothing")
+    parser.add_argument("--quick", action="store_true", help="check only that everything runs; numbers mean nothing")
     arguments = parser.parse_args()
     defaults = {"steps": 2, "repeats": 1, "batch": 8} if arguments.quick else {"steps": 23, "repeats": 3, "batch": 128}
     for key, value in defaults.items():
@@ -80,7 +80,7 @@ def _natural(text: str) -> int:
 
 
 def describe(busy: float) -> dict[str, Any]:
-    """The machine, what torch finds there, and what else was running."""
+    """The machine, torch, and the load before the start."""
     model = platform.processor() or platform.machine()
     if (info := Path("/proc/cpuinfo")).is_file():
         named = [line for line in info.read_text().splitlines() if line.startswith("model name")]
@@ -96,7 +96,7 @@ def describe(busy: float) -> dict[str, Any]:
 
 
 def find_images(arguments: argparse.Namespace, scratch: Path) -> tuple[Path, str]:
-    """The folder to measure on, and what to call it; synthetic flowers are drawn where there is none."""
+    """The folder of images and its description; without a folder, synthetic flowers are written to one."""
     default = ROOT / "data" / "flowers"
     default = next((p for p in (default / "flower_photos", default / "flowers") if p.is_dir()), default)
     if arguments.images or default.is_dir():
@@ -108,7 +108,7 @@ def find_images(arguments: argparse.Namespace, scratch: Path) -> tuple[Path, str
 
 
 def measure(options: Options, names: set[str], machine: dict[str, Any]) -> tuple[list[Row], list[str]]:
-    """All the rows, and the output of what failed, which does not keep the rest from being measured."""
+    """Run all measurements, also after one has failed; returns the rows and the output of those that failed."""
     rows: list[Row] = []
     failures: list[str] = []
     for name, measured in measurements(options, names, machine):
@@ -119,12 +119,12 @@ def measure(options: Options, names: set[str], machine: dict[str, Any]) -> tuple
             known = isinstance(error, FailedProcessError)
             failures.append(str(error) if known else traceback.format_exc())
             print(failures[-1], file=sys.stderr)
-            rows.append(Row(name, None, detail="FAILED, see its output above the table"))
+            rows.append(Row(name, None, detail="FAILED; its output is above the table"))
     return rows, failures
 
 
 def measurements(options: Options, names: set[str], machine: dict[str, Any]) -> Iterator[tuple[str, Iterator[Row]]]:
-    """The measurements asked for; none runs before its rows are taken."""
+    """The chosen measurements, by name; each runs when its rows are iterated over."""
     if names & {"pretrain", "lightly"}:
         yield "training", _measures.training(options, names)
     for name in ("views", "store", "startup", "memory"):
@@ -134,30 +134,30 @@ def measurements(options: Options, names: set[str], machine: dict[str, Any]) -> 
         yield "processes", _measures.processes(options, machine["gpus"] or machine["cores"])
 
 
-def show(rows: list[Row], facts: dict[str, Any]) -> None:
+def show(rows: list[Row], provenance: dict[str, Any]) -> None:
     """Print the table."""
-    machine = facts["machine"]
-    title = f"Throughput: ResNet-18, 64 px, batch {facts['batch']}, {facts['images']}"
-    if facts["quick"]:
-        title += "\n--quick: these figures only show that everything runs; they measure nothing"
+    machine = provenance["machine"]
+    title = f"Throughput: ResNet-18, 64 px, batch {provenance['batch']}, {provenance['images']}"
+    if provenance["quick"]:
+        title += "\n--quick: this only checks that everything runs; the numbers mean nothing"
     where = f"{machine['cores']} cores of {machine['cpu']}" + (f", {machine['gpu']}" if machine["gpu"] else "")
     caption = (
         f"{machine['date']}; {where}; torch {machine['torch']}, {machine['precision']}, {machine['threads']} threads; "
-        f"load before the start {machine['load_before']}; {facts['minutes']} min"
+        f"load before the start {machine['load_before']}; {provenance['minutes']} min"
     )
     table = Table(title=escape(title), caption=escape(caption), title_justify="left", caption_justify="left")
-    for column, side in (("measured", "left"), ("median", "right"), ("bar", "right"), ("", "left"), ("n", "right")):
+    for column, side in (("measured", "left"), ("median", "right"), ("target", "right"), ("", "left"), ("n", "right")):
         table.add_column(column, justify=side, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("medians of the two sides")
     for row in rows:
-        table.add_row(*cells(row, judged=not facts["quick"]))
+        table.add_row(*cells(row, judged=not provenance["quick"]))
     console = Console()
     console.width = max(console.width, 130)
     console.print(table)
 
 
 def cells(row: Row, judged: bool) -> list[str]:
-    """One line of the table as text, with the mark of its bar if it is to be judged."""
+    """A row of the table as text; if `judged`, with a mark that says whether the target is reached."""
     value = (
         "–"
         if row.value is None
@@ -165,19 +165,19 @@ def cells(row: Row, judged: bool) -> list[str]:
         if abs(row.value) < 100
         else f"{row.value:,.0f} {row.unit}"
     )
-    bar = "" if row.bar is None else f"{'≥' if row.least else '≤'} {row.bar:g}"
-    mark = {True: "[green]OK[/]", False: "[red]short[/]", None: ""}[row.ok if judged else None]
+    target = "" if row.target is None else f"{'≥' if row.least else '≤'} {row.target:g}"
+    mark = {True: "[green]OK[/]", False: "[red]missed[/]", None: ""}[row.ok if judged else None]
     count = str(min(map(len, row.samples.values()))) if row.samples else ""
-    return [escape(row.name), value, bar, mark, count, escape(row.detail)]
+    return [escape(row.name), value, target, mark, count, escape(row.detail)]
 
 
-def save(rows: list[Row], facts: dict[str, Any], failures: list[str]) -> None:
-    """Write build/bench.json, or with --quick another file, so as not to lose what was measured."""
+def save(rows: list[Row], provenance: dict[str, Any], failures: list[str]) -> None:
+    """Write build/bench.json; --quick writes another file, to keep real measurements."""
     OUTPUT.mkdir(exist_ok=True)
-    file = OUTPUT / ("bench-quick.json" if facts["quick"] else "bench.json")
-    table = [vars(row) | {"ok": None if facts["quick"] else row.ok} for row in rows]
-    file.write_text(json.dumps(facts | {"rows": table, "failures": failures}, indent=2, default=str) + "\n")
-    print(f"Everything behind it: {file}")
+    file = OUTPUT / ("bench-quick.json" if provenance["quick"] else "bench.json")
+    table = [vars(row) | {"ok": None if provenance["quick"] else row.ok} for row in rows]
+    file.write_text(json.dumps(provenance | {"rows": table, "failures": failures}, indent=2, default=str) + "\n")
+    print(f"All measured values: {file}")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,95 @@
-"""Tests of real images run where FEWLABELS_IMAGES names a folder that holds `plankton` and `flowers`."""
+"""Shared by all tests: which of them run, a guard against unmarked processes, and fixtures that run scripts."""
 
+import logging
+import multiprocessing.process
 import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[1]
+
 
 def pytest_collection_modifyitems(items):
+    """Skip tests of real images unless FEWLABELS_IMAGES names a folder that contains `plankton` and `flowers`."""
     if not Path(os.environ.get("FEWLABELS_IMAGES", "/nonexistent")).is_dir():
         reason = pytest.mark.skip(reason="FEWLABELS_IMAGES names no folder of real images")
         for item in items:
             if "images" in item.keywords:
                 item.add_marker(reason)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_unmarked_processes(request) -> Iterator[None]:
+    """With `-m "not subprocess"`, make a test fail that starts a process: it lacks the marker."""
+
+    def refuse(*_, **__):
+        raise AssertionError("This test starts a process: mark it with @pytest.mark.subprocess.")
+
+    with pytest.MonkeyPatch.context() as patch:
+        if "not subprocess" in (request.config.option.markexpr or ""):
+            patch.setattr(subprocess.Popen, "__init__", refuse)
+            patch.setattr(multiprocessing.process.BaseProcess, "start", refuse)
+        yield
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory) -> dict[str, str]:
+    """Environment variables of scripts: one cache of images for all tests, one thread, W&B offline."""
+    return os.environ | {
+        "FEWLABELS_CACHE": str(tmp_path_factory.mktemp("cache")), "PYTHONPATH": str(ROOT / "tests"),
+        "WANDB_MODE": "offline", "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+
+
+@pytest.fixture
+def script(tmp_path, environment) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`script("pretrain", *overrides)` runs `python src/pretrain.py` in `tmp_path` and checks its exit code."""
+
+    def run(name, *overrides, code=0):
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "src" / f"{name}.py"), *overrides], cwd=tmp_path, env=environment,
+            capture_output=True, text=True, timeout=500, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]
+        return done
+
+    return run
+
+
+@pytest.fixture
+def pretrain(script) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`pretrain(*overrides)` runs `python src/pretrain.py` in `tmp_path` and checks its exit code."""
+    return lambda *overrides, code=0: script("pretrain", *overrides, code=code)
+
+
+@pytest.fixture
+def start_pretrain(tmp_path, environment) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """`start_pretrain(*overrides)` starts `python src/pretrain.py` in `tmp_path`, in a process group of its own."""
+    started = []
+
+    def start(*overrides):
+        started.append(subprocess.Popen(
+            [sys.executable, str(ROOT / "src" / "pretrain.py"), *overrides], cwd=tmp_path, env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1, start_new_session=True,
+        ))  # fmt: skip
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture
+def lightning_log_levels() -> Iterator[None]:
+    """Restore the log levels that `silence_libraries` sets, after a training in this process."""
+    names = ("lightning.pytorch", "lightning.fabric", "lightning_fabric", "pytorch_lightning")
+    levels = {name: logging.getLogger(name).level for name in names}
+    yield
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)

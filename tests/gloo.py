@@ -1,4 +1,4 @@
-"""Run a function of a test module in several processes that talk over gloo, as DDP on a CPU does."""
+"""Run a function of a test module on several ranks connected by gloo, as DDP on CPUs does."""
 
 import importlib.util
 import inspect
@@ -20,23 +20,22 @@ TIMEOUT = timedelta(seconds=60)
 
 
 def run_on_ranks(fn: Callable[..., Any], world_size: int, *args: Any) -> list[Any]:
-    """Call `fn(*args)` once on each of `world_size` ranks; return what they returned, rank by rank.
+    """Call `fn(*args)` on each of `world_size` ranks; return the results in rank order.
 
-    `fn` is any function at the top of a file (a test module too: it is loaded by its path). It finds
-    torch.distributed initialised and one thread to compute with. Arguments and results travel through torch.save.
-    The ranks come from a fork server that has torch imported already, so only the first call waits for that; they
-    have the environment variables of that first call.
+    `fn` is a top-level function of any file, such as a test module. It is called with torch.distributed initialised and
+    one thread. Arguments and results are passed through torch.save. The ranks are forked from a server that has torch
+    imported, so that only the first call waits for the import; they have the environment variables of that first call.
 
     Raises:
-        RuntimeError: a rank raised. The others are ended, and the message holds the tracebacks.
+        RuntimeError: A rank raised. The other ranks are stopped; the message holds the tracebacks.
     """
     get_context("forkserver").set_forkserver_preload(["torch.distributed"])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         torch.save(args, folder / "args.pt")
-        to_run = (world_size, inspect.getfile(fn), fn.__qualname__, folder)
+        arguments = (world_size, inspect.getfile(fn), fn.__qualname__, folder)
         try:
-            mp.start_processes(_rank, to_run, nprocs=world_size, start_method="forkserver")
+            mp.start_processes(_rank, arguments, nprocs=world_size, start_method="forkserver")
         except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
             tracebacks = sorted(folder.glob("*.error"), key=lambda path: path.stat().st_mtime_ns)
             raise RuntimeError("\n".join(path.read_text() for path in tracebacks) or str(error)) from error
@@ -52,7 +51,7 @@ def _rank(rank: int, world_size: int, file: str, function: str, folder: Path) ->
         dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world_size, timeout=TIMEOUT)
         args = torch.load(folder / "args.pt", weights_only=False)
         torch.save(_load(file, function)(*args), folder / f"{rank}.pt")
-    except BaseException:  # written before the connections close, which makes the other ranks fail too
+    except BaseException:  # written before the connections close and the other ranks fail too
         (folder / f"{rank}.error").write_text(f"rank {rank}: {traceback.format_exc()}")
         raise
     dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""Reading back what Weights & Biases wrote offline: its transaction log, with its own message types."""
+"""Read what an offline run of Weights & Biases wrote: its transaction log, in W&B's own message types."""
 
 import json
 import struct
@@ -9,31 +9,31 @@ BLOCK = 32768
 
 
 def records(file: Path) -> list[Any]:
-    """Every record of a .wandb file: 7 bytes of header, then blocks of records, each with checksum, length and type."""
+    """All records of a .wandb file: a header of 7 bytes, then blocks of chunks (checksum, length, type, data)."""
     from wandb.proto.wandb_internal_pb2 import Record
 
-    data, position, parts, found = file.read_bytes(), 7, b"", []
+    data, position, chunks, found = file.read_bytes(), 7, b"", []
     assert data[:4] == b":W&B"
     while position + 7 <= len(data):
         left = BLOCK - position % BLOCK
-        if left < 7:  # what cannot hold a header is padding
+        if left < 7:  # too little for a chunk's header: padding
             position += left
             continue
         _, length, kind = struct.unpack("<IHB", data[position : position + 7])
         if kind == 0:
             break
-        parts += data[position + 7 : position + 7 + length]
+        chunks += data[position + 7 : position + 7 + length]
         position += 7 + length
-        if kind in (1, 4):  # whole, or the last part
+        if kind in (1, 4):  # a record of one chunk, or the last chunk of one
             record = Record()
-            record.ParseFromString(parts)
+            record.ParseFromString(chunks)
             found.append(record)
-            parts = b""
+            chunks = b""
     return found
 
 
 def summary(directory: Path) -> dict[str, Any]:
-    """What the offline runs of a run directory hold together: metrics and figures, config, run and exit codes."""
+    """All offline runs of a run directory together: logged metrics and figures, config, runs and exit codes."""
     logged: dict[str, Any] = {}
     config: dict[str, Any] = {}
     runs, codes = [], []

@@ -1,33 +1,67 @@
+"""Progress: the log lines, and the bar's status."""
+
 import logging
+import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from fewlabels.callbacks.progress import Progress
+from fewlabels.callbacks.throughput import Throughput
 
 
-def lines(caplog, epochs, metrics=None, *, first=True):
+def log_lines(caplog, epochs, metrics=None, *, rank_zero=True):
     callback = Progress()
     with caplog.at_level(logging.INFO, logger="fewlabels.callbacks.progress"):
         for epoch in range(epochs):
             trainer = SimpleNamespace(
-                current_epoch=epoch, max_epochs=epochs, is_global_zero=first, callback_metrics=metrics or {}
+                current_epoch=epoch, max_epochs=epochs, is_global_zero=rank_zero, callback_metrics=metrics or {}
             )
             callback.on_train_epoch_end(trainer, None)
     return [record.getMessage() for record in caplog.records]
 
 
 @pytest.mark.parametrize(("epochs", "count"), [(1, 1), (7, 7), (40, 40), (200, 40), (203, 41)])
-def test_there_are_some_forty_lines_and_the_last_epoch_has_one(epochs, count, caplog):
-    said = lines(caplog, epochs)
-    assert len(said) == count
-    assert said[-1] == f"epoch {epochs}/{epochs}"
+def test_about_forty_epochs_and_the_last_are_logged(epochs, count, caplog):
+    lines = log_lines(caplog, epochs)
+    assert len(lines) == count
+    assert lines[-1] == f"epoch {epochs}/{epochs}"
 
 
-def test_a_line_names_what_was_measured(caplog):
-    metrics = {"train/loss": 1.23456, "val/loss_chance": 2.0, "val/knn_accuracy": 0.5, "train/images_per_second": 99.6}
-    assert lines(caplog, 1, metrics) == ["epoch 1/1  loss 1.235  chance 2.000  kNN 50.0%  samples/s 100"]
+def test_a_line_lists_the_metrics(caplog):
+    metrics = {
+        "train/images_per_second": 159.6, "val/linear_accuracy": 0.51, "val/knn_accuracy": torch.tensor(0.482),
+        "train/contrastive_top1": 0.123, "val/loss_chance": 5.54, "val/loss": 4.1, "train/loss": 4.2104,
+    }  # fmt: skip
+    assert log_lines(caplog, 1, metrics) == [
+        "epoch 1/1  train loss 4.210  val loss 4.100 (chance level 5.540)  contrastive top-1 12.3%  val kNN 48.2%  "
+        "val linear probe 51.0%  160 samples/s"
+    ]
 
 
-def test_only_the_first_process_speaks(caplog):
-    assert lines(caplog, 3, first=False) == []
+def test_only_rank_zero_logs(caplog):
+    assert log_lines(caplog, 3, rank_zero=False) == []
+
+
+def test_the_bar_shows_epoch_loss_and_speed_in_a_terminal_only(monkeypatch):
+    speed = Throughput()
+    speed.images_per_second = 99.6
+    trainer = SimpleNamespace(
+        is_global_zero=True, num_training_batches=10, max_epochs=4, current_epoch=2, callbacks=[speed]
+    )
+    callback, outputs = Progress(), {"loss": torch.tensor(1.5), "loss_chance": torch.tensor(2.0)}
+    callback.on_train_start(trainer, None)
+    assert callback.bar is None
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.stderr, "isatty", lambda: True)
+        patch.setattr(logging.getLogger(), "handlers", [handler := logging.StreamHandler(stdout := sys.stdout)])
+        callback.on_train_start(trainer, None)
+        assert handler.stream is sys.stdout is not stdout, "log lines go above the bar"
+        callback.on_train_batch_end(trainer, None, outputs, None, 4)
+        task = callback.bar.tasks[0]
+        callback.teardown(trainer, None, "fit")
+        assert handler.stream is stdout
+    assert (task.completed, task.total) == (25, 40)
+    assert task.fields == {"status": "loss 1.500 (chance level 2.000)  100 samples/s", "epoch": "3/4"}
+    assert callback.bar is None

@@ -1,47 +1,61 @@
 """Splits, label subsets and the choice of classes."""
 
+import hashlib
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from fewlabels.data.splits import assign, assign_official, choose_classes, nested_subset, uniform
-from fewlabels.errors import UserError
+from fewlabels.core.errors import UserError
+from fewlabels.data.splits import (
+    assign,
+    assign_official,
+    choose_classes,
+    count_labels,
+    nested_subset,
+    uniform,
+    warn_missing_classes,
+)
+
+QUICK = settings(max_examples=25, deadline=None, database=None)
 
 PATHS = [f"class{number % 7}/{number:05d}.png" for number in range(10_000)]
 SIZES = {"krill": 100, "copepod": 80, "diatom": 60, "salp": 9, "larva": 50}
 
 
-def test_hashes_are_uniform_and_the_same_everywhere():
-    draws = np.array([uniform(path, "split") for path in PATHS])
-    assert np.histogram(draws, 10, (0, 1))[0].std() < 60
+def test_hashes_are_uniform_and_platform_independent():
+    hashes = np.array([uniform(path, "split") for path in PATHS])
+    assert np.histogram(hashes, 10, (0, 1))[0].std() < 60
     assert uniform("a/b.png", "split") == pytest.approx(0.4234513128494166, abs=1e-15)
     assert uniform("a/b.png", "labels 0") != uniform("a/b.png", "labels 1")
 
 
-def test_the_shares_are_as_asked():
+def test_split_fractions_match_the_settings():
     split = assign(PATHS, 0.05, 0.2)
-    shares = [np.mean(split == name) for name in ("train", "val", "test")]
-    assert shares == pytest.approx([0.75, 0.05, 0.2], abs=0.015)
+    fractions = [np.mean(split == name) for name in ("train", "val", "test")]
+    assert fractions == pytest.approx([0.75, 0.05, 0.2], abs=0.015)
 
 
-def test_a_new_image_moves_no_other():
+def test_adding_an_image_moves_no_other():
     before = dict(zip(PATHS, assign(PATHS, 0.1, 0.1), strict=True))
     more = ["aaa/new.png", *PATHS[:5000], "class3/new.png", *PATHS[5000:]]
     after = dict(zip(more, assign(more, 0.1, 0.1), strict=True))
     assert all(after[path] == split for path, split in before.items())
 
 
-def test_a_larger_val_share_takes_nothing_from_the_test():
+def test_a_larger_val_fraction_leaves_the_test_split_unchanged():
     few, many = assign(PATHS, 0.05, 0.2), assign(PATHS, 0.15, 0.2)
     assert ((few == "test") == (many == "test")).all()
 
 
 @pytest.mark.parametrize(("val", "test"), [(-0.1, 0.2), (0.5, 0.5), (0.2, 1.0)])
-def test_shares_that_leave_nothing_are_refused(val, test):
+def test_fractions_that_leave_no_training_images_are_an_error(val, test):
     with pytest.raises(UserError, match=r"data\.val_fraction.*data\.test_fraction"):
         assign(PATHS, val, test)
 
 
-def test_an_official_test_split_is_kept():
+def test_the_official_test_split_is_kept():
     paths = [f"cat/train-{number:03d}" for number in range(500)] + ["cat/test-000", "unlabelled-test", "test-1"]
     split = assign_official(paths, 0.1, 0)
     assert split[-3] == split[-1] == "test"
@@ -49,6 +63,19 @@ def test_an_official_test_split_is_kept():
     assert 20 < (split == "val").sum() < 80
     with pytest.raises(UserError, match=r"data\.test_fraction=0.1 must be 0"):
         assign_official(paths, 0.1, 0.1)
+
+
+@QUICK
+@given(st.sets(st.text(st.characters(codec="utf-8"), min_size=1), max_size=40), st.integers(0, 99), st.integers(0, 99))
+def test_a_split_does_not_depend_on_other_files(paths, val, test):
+    every = sorted(paths)
+    together = assign(every, val / 200, test / 200)
+    assert assign(every[::3], val / 200, test / 200).tolist() == together[::3].tolist()
+
+
+def test_splits_never_change():
+    names = ",".join(assign(PATHS[:1000], 0.1, 0.2))
+    assert hashlib.sha256(names.encode()).hexdigest()[:16] == "a465e88ceb168198"
 
 
 @pytest.fixture
@@ -72,7 +99,27 @@ def test_label_subsets_are_nested_and_stratified(labels):
     assert smaller == set(rows[labels[rows] >= 0])
 
 
-def test_another_seed_knows_other_labels(labels):
+@QUICK
+@given(
+    st.lists(st.integers(0, 40), min_size=1, max_size=6),
+    st.floats(0.001, 1),
+    st.floats(0.001, 1),
+    st.integers(0, 2**32),
+)
+def test_smaller_subsets_are_contained_in_larger_ones(class_sizes, one, other, seed):
+    labels = np.repeat(np.arange(-1, len(class_sizes) - 1), class_sizes)  # the first "class" is the unlabelled images
+    paths, rows = [f"image-{row}" for row in range(len(labels))], np.arange(len(labels))
+    smaller, larger = (set(nested_subset(paths, labels, rows, f, seed)) for f in sorted((one, other)))
+    assert smaller <= larger
+    assert {*labels[list(smaller)]} == {*labels[labels >= 0]}
+
+
+def test_label_subsets_never_change(labels):
+    rows = nested_subset(PATHS, labels, np.arange(0, 10_000, 2), 0.1, seed=3)
+    assert hashlib.sha256(",".join(map(str, rows)).encode()).hexdigest()[:16] == "8a12b476e7612cfb"
+
+
+def test_seeds_choose_different_subsets(labels):
     rows = np.arange(10_000)
     first, again, other = (set(nested_subset(PATHS, labels, rows, 0.1, seed)) for seed in (0, 0, 1))
     assert first == again
@@ -80,7 +127,7 @@ def test_another_seed_knows_other_labels(labels):
 
 
 @pytest.mark.parametrize("fraction", [0, -0.1, 1.01, 10])
-def test_an_impossible_label_share_names_its_key(labels, fraction):
+def test_a_label_fraction_out_of_range_is_an_error(labels, fraction):
     with pytest.raises(UserError, match=rf"data\.label_fraction={fraction} "):
         nested_subset(PATHS, labels, np.arange(100), fraction, 0)
 
@@ -89,13 +136,13 @@ def choose(**options):
     return choose_classes(SIZES, **({"seen": None, "unseen": None, "min_class_size": 50, "seed": 0} | options))
 
 
-def test_small_classes_are_set_aside():
+def test_small_classes_are_excluded():
     classes = choose()
     assert classes.seen == ["copepod", "diatom", "krill", "larva"]
-    assert (classes.unseen, classes.aside) == ([], ["salp"])
+    assert (classes.unseen, classes.excluded) == ([], ["salp"])
 
 
-def test_unseen_classes_are_drawn_by_seed_among_the_large():
+def test_unseen_classes_are_drawn_from_the_large_ones():
     draws = {tuple(choose(unseen=2, seed=seed).unseen) for seed in range(30)}
     assert len(draws) > 3
     assert all("salp" not in draw and len(draw) == 2 for draw in draws)
@@ -104,12 +151,12 @@ def test_unseen_classes_are_drawn_by_seed_among_the_large():
     assert few < more
 
 
-def test_named_classes_are_kept_whatever_their_size():
+def test_named_classes_are_used_regardless_of_size():
     classes = choose(seen=["krill"], unseen=["salp", "diatom"])
-    assert (classes.seen, classes.unseen, classes.aside) == (["krill"], ["diatom", "salp"], ["copepod", "larva"])
+    assert (classes.seen, classes.unseen, classes.excluded) == (["krill"], ["diatom", "salp"], ["copepod", "larva"])
 
 
-def test_the_draw_spares_the_seen():
+def test_seen_classes_are_never_drawn_as_unseen():
     for seed in range(10):
         classes = choose(seen=["krill", "salp"], unseen=2, seed=seed)
         assert classes.seen == ["krill", "salp"]
@@ -117,7 +164,7 @@ def test_the_draw_spares_the_seen():
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"unseen": ["copepd"]}, r"data\.unseen names the class 'copepd'.*copepod"),
         ({"seen": ["Krill"]}, r"data\.seen names the class 'Krill'.*krill"),
@@ -129,10 +176,26 @@ def test_the_draw_spares_the_seen():
         ({"min_class_size": 1000}, r"data\.min_class_size=1000"),
     ],
 )
-def test_a_wrong_choice_of_classes_says_what_is_possible(options, says):
-    with pytest.raises(UserError, match=says):
+def test_errors_in_class_names_list_the_possible_ones(options, message):
+    with pytest.raises(UserError, match=message):
         choose(**options)
 
 
-def test_without_classes_there_is_nothing_to_choose():
+def test_without_class_folders_there_are_no_classes():
     assert choose_classes({}, seen=None, unseen=None, min_class_size=1, seed=0).seen == []
+
+
+def test_count_labels_needs_two_classes_and_a_label_of_each():
+    assert count_labels(np.array([0, 1, 1, 2]), ["a", "b", "c"]).tolist() == [1, 2, 1]
+    with pytest.raises(UserError, match=r"at least 2 labelled classes, found 1\..*data\.seen"):
+        count_labels(np.array([0, 0]), ["a"])
+    with pytest.raises(UserError, match="No training image of the class 'b' is labelled"):
+        count_labels(np.array([0, 2]), ["a", "b", "c"])
+
+
+def test_classes_without_held_out_images_are_logged(caplog):
+    warn_missing_classes("val", np.array([0, 2, -1]), ["a", "b", "c", "d"])
+    assert "The val split has no images of b, d: val metrics do not cover them." in caplog.text
+    caplog.clear()
+    warn_missing_classes("val", np.array([], np.int64), ["a", "b"])
+    assert caplog.text == ""

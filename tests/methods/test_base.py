@@ -1,3 +1,5 @@
+"""What all methods share: random draws, logged means, the optimizer, resuming and checkpoints."""
+
 import itertools
 
 import pytest
@@ -6,10 +8,10 @@ from lightning.pytorch import Trainer
 from torch import nn
 
 from fewlabels import load_backbone
-from fewlabels.backbones import Backbone, mlp
+from fewlabels.core.backbones import Backbone, mlp
+from fewlabels.core.optim import OptimizerConfig
 from fewlabels.data.spirals import Spirals
 from fewlabels.methods.base import Method
-from fewlabels.optim import Recipe
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
@@ -19,7 +21,7 @@ BATCHES, BATCH_SIZE = 4, 16
 
 
 class Recorder(Method):
-    """Shrinks embeddings, and keeps what was drawn in every step."""
+    """Shrinks embeddings and records the random draws of every step."""
 
     def __init__(self, **shared):
         super().__init__(**shared)
@@ -32,15 +34,15 @@ class Recorder(Method):
         return {"loss": loss, "loss_chance": loss.new_tensor(7.0)}
 
 
-def points():
+def make_data():
     return Spirals(
         n_points=100, noise=0.05, turns=1.5, batch_size=BATCH_SIZE, seed=0, val_fraction=0.25, test_fraction=0.1
     )
 
 
-def recorder(seed=0, **recipe):
+def make_method(seed=0, **options):
     torch.manual_seed(0)
-    optimizer = Recipe(**{"name": "sgd", "lr": 1.0, "schedule": "constant"} | recipe)
+    optimizer = OptimizerConfig(**{"name": "sgd", "lr": 1.0, "schedule": "constant"} | options)
     return Recorder(backbone=mlp(channels=2, hidden=[4], dim=3), optimizer=optimizer, seed=seed)
 
 
@@ -52,9 +54,9 @@ def make_trainer(folder, epochs=2, **options):
     )  # fmt: skip
 
 
-def run(folder, seed=0, **options):
-    method, trainer = recorder(seed), make_trainer(folder, **options)
-    trainer.fit(method, points())
+def fit(folder, seed=0, **options):
+    method, trainer = make_method(seed), make_trainer(folder, **options)
+    trainer.fit(method, make_data())
     return method, trainer
 
 
@@ -62,40 +64,40 @@ def draws(method, *, training, epoch=None):
     return [drawn for mode, e, drawn, _ in method.drawn if mode == training and epoch in (None, e)]
 
 
-def test_every_step_of_every_epoch_draws_anew_and_a_second_run_repeats_it(tmp_path):
-    method, _ = run(tmp_path)
+def test_every_step_has_different_draws_and_a_second_run_repeats_them(tmp_path):
+    method, _ = fit(tmp_path)
     training = draws(method, training=True)
     assert len(training) == 2 * BATCHES
     assert all(a != b for a, b in itertools.combinations(training, 2))
-    assert run(tmp_path)[0].drawn == method.drawn  # of the global generator too
-    assert all(a != b for a, b in zip(training, draws(run(tmp_path, seed=1)[0], training=True), strict=True))
+    assert fit(tmp_path)[0].drawn == method.drawn  # including those of the global generator
+    assert all(a != b for a, b in zip(training, draws(fit(tmp_path, seed=1)[0], training=True), strict=True))
 
 
-def test_dropout_is_seeded_by_the_step_as_well(tmp_path):
-    drawn = [number for mode, _, _, number in run(tmp_path)[0].drawn if mode]
+def test_the_global_generator_is_seeded_in_every_step(tmp_path):
+    drawn = [number for mode, _, _, number in fit(tmp_path)[0].drawn if mode]
     assert len(set(drawn)) == 2 * BATCHES
 
 
-def test_another_rank_draws_otherwise(tmp_path, monkeypatch):
-    first = draws(run(tmp_path, epochs=1)[0], training=True)
+def test_ranks_have_different_draws(tmp_path, monkeypatch):
+    first = draws(fit(tmp_path, epochs=1)[0], training=True)
     monkeypatch.setattr("fewlabels.methods.base.rank", lambda: 1)
-    second = draws(run(tmp_path, epochs=1)[0], training=True)
+    second = draws(fit(tmp_path, epochs=1)[0], training=True)
     assert all(a != b for a, b in itertools.product(first, second))
 
 
-def test_a_resumed_run_draws_and_ends_as_the_unbroken_one(tmp_path):
-    whole, _ = run(tmp_path, epochs=2)
-    _, trainer = run(tmp_path, epochs=1)
+def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path):
+    uninterrupted, _ = fit(tmp_path, epochs=2)
+    _, trainer = fit(tmp_path, epochs=1)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
-    rest = recorder()
-    make_trainer(tmp_path, epochs=2).fit(rest, points(), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
-    assert rest.drawn == [drawn for drawn in whole.drawn if drawn[1] == 1]
-    expected = whole.state_dict()
-    assert all(torch.equal(value, expected[name]) for name, value in rest.state_dict().items())
+    resumed = make_method()
+    make_trainer(tmp_path, epochs=2).fit(resumed, make_data(), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+    assert resumed.drawn == [drawn for drawn in uninterrupted.drawn if drawn[1] == 1]
+    expected = uninterrupted.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in resumed.state_dict().items())
 
 
-def test_held_out_draws_are_the_same_in_every_epoch_and_no_trainings(tmp_path):
-    method, _ = run(tmp_path)
+def test_validation_has_the_same_draws_in_every_epoch_and_none_of_training(tmp_path):
+    method, _ = fit(tmp_path)
     first, second = (draws(method, training=False, epoch=epoch) for epoch in (0, 1))
     assert len(first) == 2
     assert first[0] != first[1]
@@ -103,17 +105,17 @@ def test_held_out_draws_are_the_same_in_every_epoch_and_no_trainings(tmp_path):
     assert all(a != b for a, b in itertools.product(first, draws(method, training=True)))
 
 
-def test_held_out_draws_do_not_hang_on_the_number_of_processes(tmp_path, monkeypatch):
-    alone = draws(run(tmp_path, epochs=1)[0], training=False)
+def test_validation_draws_do_not_depend_on_the_number_of_ranks(tmp_path, monkeypatch):
+    one_rank = draws(fit(tmp_path, epochs=1)[0], training=False)
     monkeypatch.setattr("fewlabels.methods.base.world_size", lambda: 2)
     for rank in (0, 1):
         monkeypatch.setattr("fewlabels.methods.base.rank", lambda rank=rank: rank)
-        assert draws(run(tmp_path, epochs=1)[0], training=False)[0] == alone[rank]
+        assert draws(fit(tmp_path, epochs=1)[0], training=False)[0] == one_rank[rank]
 
 
-def test_what_is_logged_is_the_mean_over_samples(tmp_path):
-    method, trainer = run(tmp_path)
-    data = points()
+def test_logged_metrics_are_means_over_samples(tmp_path):
+    method, trainer = fit(tmp_path)
+    data = make_data()
     data.setup()
     logged = trainer.callback_metrics
     with torch.no_grad():
@@ -129,16 +131,16 @@ def test_what_is_logged_is_the_mean_over_samples(tmp_path):
 
 
 @pytest.mark.parametrize("accumulated", [1, 2])
-def test_the_rate_follows_the_global_batch(accumulated, tmp_path):
-    _, trainer = run(tmp_path, epochs=1, accumulate_grad_batches=accumulated)
+def test_the_learning_rate_is_scaled_by_the_global_batch(accumulated, tmp_path):
+    _, trainer = fit(tmp_path, epochs=1, accumulate_grad_batches=accumulated)
     rates = {group["lr"] for group in trainer.optimizers[0].param_groups}
     assert rates == {1.0 * BATCH_SIZE * accumulated / 256}
     assert trainer.global_step == BATCHES // accumulated
 
 
 def test_the_schedule_ends_with_the_run(tmp_path):
-    method, trainer = recorder(schedule="cosine"), make_trainer(tmp_path)
-    trainer.fit(method, points())
+    method, trainer = make_method(schedule="cosine"), make_trainer(tmp_path)
+    trainer.fit(method, make_data())
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
 
 
@@ -148,28 +150,28 @@ def containers(value):
         yield from containers(part)
 
 
-def test_checkpoints_are_plain_and_give_the_backbone_back(tmp_path):
-    method, trainer = run(tmp_path, seed=3, epochs=1)
+def test_checkpoints_hold_plain_containers_and_the_backbone(tmp_path):
+    method, trainer = fit(tmp_path, seed=3, epochs=1)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     checkpoint = torch.load(tmp_path / "a.ckpt", weights_only=True)
-    described = {"builder": "fewlabels.backbones:mlp", "channels": 2, "hidden": [4], "dim": 3}
-    assert checkpoint["fewlabels"].items() >= {"backbone": described, "method": "Recorder", "seed": 3}.items()
+    description = {"builder": "fewlabels.core.backbones:mlp", "channels": 2, "hidden": [4], "dim": 3}
+    assert checkpoint["fewlabels"].items() >= {"backbone": description, "method": "Recorder", "seed": 3}.items()
     assert set(containers(checkpoint["fewlabels"])) <= {dict, list, str, int, float, bool, type(None)}
     x = torch.rand(5, 2)
     assert torch.equal(load_backbone(tmp_path / "a.ckpt")(x), method.embed(x))
 
 
-def test_what_others_say_of_the_checkpoint_stays():
+def test_other_entries_of_the_checkpoint_are_kept():
     checkpoint = {"fewlabels": {"data": "spirals"}}
-    recorder().on_save_checkpoint(checkpoint)
+    make_method().on_save_checkpoint(checkpoint)
     assert checkpoint["fewlabels"].keys() >= {"data", "backbone", "method", "seed"}
     assert checkpoint["fewlabels"]["data"] == "spirals"
 
 
-def test_images_are_embedded_normalised_and_channels_last():
+def test_images_are_normalised_and_channels_last():
     body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten())
     backbone = Backbone(body, channels=3, size=8, mean=[0.5] * 3, std=[0.25] * 3)
-    method = Recorder(backbone=backbone, optimizer=Recipe(name="sgd", lr=1.0), seed=0)
+    method = Recorder(backbone=backbone, optimizer=OptimizerConfig(name="sgd", lr=1.0), seed=0)
     x = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     assert method.prepare(x).is_contiguous(memory_format=torch.channels_last)
     assert body[0].weight.is_contiguous(memory_format=torch.channels_last)

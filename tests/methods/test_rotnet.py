@@ -1,26 +1,28 @@
+"""RotNet: loss and targets of rotated images, and settings that are refused."""
+
 import math
 
 import pytest
 import torch
 from torch import nn
 
-from fewlabels.backbones import Backbone
-from fewlabels.batch import Batch
-from fewlabels.errors import UserError
+from fewlabels.core.backbones import Backbone
+from fewlabels.core.batch import Batch
+from fewlabels.core.errors import UserError
+from fewlabels.core.optim import OptimizerConfig
 from fewlabels.methods.rotnet import RotNet
-from fewlabels.optim import Recipe
-from fewlabels.views import RandomViews, rotations
+from fewlabels.methods.views import RandomViews, rotations
 
 SIZE = 16
-STILL = {"scale": [1.0, 1.0], "ratio": [1.0, 1.0], "horizontal_flip": 0.0, "jitter": 0.0, "grey": 0.0, "blur": 0.0}
+IDENTITY = {"scale": [1.0, 1.0], "ratio": [1.0, 1.0], "horizontal_flip": 0.0, "jitter": 0.0, "grey": 0.0, "blur": 0.0}
 
 
-def rotnet(count=4, body=None, views=STILL, mean=0.0, std=1.0):
+def make_method(count=4, body=None, views=IDENTITY, mean=0.0, std=1.0):
     torch.manual_seed(0)
     body = body or nn.Sequential(nn.Flatten(), nn.Linear(SIZE * SIZE, 8))
     backbone = Backbone(body, channels=1, size=SIZE, mean=[mean], std=[std])
-    recipe = Recipe(name="sgd", lr=0.1)
-    return RotNet(views=RandomViews(**views), rotations=count, backbone=backbone, optimizer=recipe, seed=0)
+    optimizer = OptimizerConfig(name="sgd", lr=0.1)
+    return RotNet(views=RandomViews(**views), rotations=count, backbone=backbone, optimizer=optimizer, seed=0)
 
 
 def batch(x):
@@ -37,18 +39,18 @@ def step(method, x):
 
 @pytest.mark.parametrize("count", [2, 3, 4])
 @pytest.mark.parametrize("training", [True, False])
-def test_a_head_that_knows_nothing_has_the_loss_of_chance(count, training):
-    method = rotnet(count).train(training)
+def test_a_zero_head_has_the_loss_at_chance_level(count, training):
+    method = make_method(count).train(training)
     nn.init.zeros_(method.head.weight)
     nn.init.zeros_(method.head.bias)
     metrics = step(method, images())
     assert metrics["loss"] == pytest.approx(math.log(count))
     assert metrics["loss_chance"] == pytest.approx(math.log(count))
-    assert metrics["rotation_accuracy"] == pytest.approx(1 / count)  # always the first answer
+    assert metrics["rotation_accuracy"] == pytest.approx(1 / count)  # it always predicts the first rotation
 
 
-class WhereIsTheLight(nn.Module):
-    """The mean brightness of the top, left, bottom and right edge: light at the top goes left when turned once."""
+class EdgeBrightness(nn.Module):
+    """Mean brightness of the top, left, bottom and right edge: the order of a rotation anticlockwise."""
 
     def forward(self, x):
         edges = x[..., 0, :], x[..., :, 0], x[..., -1, :], x[..., :, -1]
@@ -59,7 +61,7 @@ class WhereIsTheLight(nn.Module):
 def test_targets_are_the_steps_anticlockwise(training):
     x = torch.zeros(5, 1, SIZE, SIZE, dtype=torch.uint8)
     x[:, :, 0, 1:-1] = 255
-    method = rotnet(4, WhereIsTheLight()).train(training)
+    method = make_method(4, EdgeBrightness()).train(training)
     with torch.no_grad():
         method.head.weight.copy_(100 * torch.eye(4))
         method.head.bias.zero_()
@@ -70,10 +72,10 @@ def test_targets_are_the_steps_anticlockwise(training):
 
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_loss_is_that_of_plain_loops(count):
-    method, x = rotnet(count, mean=0.4, std=0.3), images(3)
+    method, x = make_method(count, mean=0.4, std=0.3), images(3)
     losses, hits = [], []
-    for turned, target in zip(rotations(x / 255, count), torch.arange(count).repeat_interleave(3), strict=True):
-        logits = method.head(method.backbone((turned[None] - 0.4) / 0.3))[0]
+    for rotated, target in zip(rotations(x / 255, count), torch.arange(count).repeat_interleave(3), strict=True):
+        logits = method.head(method.backbone((rotated[None] - 0.4) / 0.3))[0]
         losses.append(-(logits[target].exp() / logits.exp().sum()).log().item())
         hits.append(float(logits.argmax() == target))
     for training in (True, False):
@@ -82,31 +84,34 @@ def test_loss_is_that_of_plain_loops(count):
         assert metrics["rotation_accuracy"] == pytest.approx(sum(hits) / len(hits))
 
 
-def test_views_are_drawn_in_training_only_and_once_per_image():
-    method = rotnet(2, views=STILL | {"horizontal_flip": 0.5, "jitter": 1.0})
-    shown = []
-    method.backbone.register_forward_pre_hook(lambda module, x: shown.append(x[0]))
+def test_views_are_drawn_once_per_image_and_only_in_training():
+    method = make_method(2, views=IDENTITY | {"horizontal_flip": 0.5, "jitter": 1.0})
+    inputs = []
+    method.backbone.register_forward_pre_hook(lambda module, x: inputs.append(x[0]))
     step(method.train(), images(6))
     step(method.eval(), images(6))
-    trained, held_out = shown
-    assert torch.allclose(held_out[:6], images(6) / 255, atol=1e-6)
-    assert not torch.allclose(trained[:6], images(6) / 255, atol=0.01)
-    assert torch.allclose(trained[6:], trained[:6].rot90(2, (2, 3)))  # the same view, turned
+    training, evaluation = inputs
+    assert torch.allclose(evaluation[:6], images(6) / 255, atol=1e-6)
+    assert not torch.allclose(training[:6], images(6) / 255, atol=0.01)
+    assert torch.allclose(training[6:], training[:6].rot90(2, (2, 3)))  # the same view, rotated
 
 
-def test_show_names_every_rotation():
-    shown = rotnet(3).show(images(2), torch.Generator().manual_seed(0))
-    assert list(shown) == ["original", "0°", "120°", "240°"]
-    assert all(x.shape == (2, 1, SIZE, SIZE) for x in shown.values())
+def test_the_preview_has_every_rotation():
+    preview = make_method(3).preview_views(images(2), torch.Generator().manual_seed(0))
+    assert list(preview) == ["original", "0°", "120°", "240°"]
+    assert all(x.shape == (2, 1, SIZE, SIZE) for x in preview.values())
 
 
-@pytest.mark.parametrize("views", [{"degrees": 10.0}, {"vertical_flip": 0.5}])
-def test_views_that_turn_are_refused(views):
-    with pytest.raises(UserError, match=r"method\.views"):
-        rotnet(views=STILL | views)
+@pytest.mark.parametrize(("views", "message"), [
+    ({"degrees": 10.0}, r"method\.views: degrees=10 and vertical_flip=0.*method\.views\.degrees=0"),
+    ({"vertical_flip": 0.5}, r"method\.views: degrees=0 and vertical_flip=0\.5.*method\.views\.vertical_flip=0"),
+])  # fmt: skip
+def test_views_that_rotate_or_flip_vertically_are_refused(views, message):
+    with pytest.raises(UserError, match=message):
+        make_method(views=IDENTITY | views)
 
 
 @pytest.mark.parametrize("count", [1, 5, 0])
 def test_other_numbers_of_rotations_are_refused(count):
     with pytest.raises(UserError, match=rf"method\.rotations={count}"):
-        rotnet(count)
+        make_method(count)

@@ -1,3 +1,5 @@
+"""SimCLR: the loss, chunks with gradient caching, batch norm statistics, and two ranks against one."""
+
 import math
 
 import pytest
@@ -5,14 +7,14 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fewlabels.backbones import Backbone
-from fewlabels.batch import Batch
-from fewlabels.distributed import rank, world_size
-from fewlabels.errors import UserError
-from fewlabels.losses import nt_xent
+from fewlabels.core.backbones import Backbone
+from fewlabels.core.batch import Batch
+from fewlabels.core.distributed import rank, world_size
+from fewlabels.core.errors import UserError
+from fewlabels.core.losses import nt_xent
+from fewlabels.core.optim import OptimizerConfig
 from fewlabels.methods.simclr import SimCLR, frozen_statistics
-from fewlabels.optim import Recipe
-from fewlabels.views import RandomViews
+from fewlabels.methods.views import RandomViews
 from gloo import run_on_ranks
 
 SIZE, COUNT = 8, 10
@@ -24,18 +26,18 @@ class Double(nn.Module):
 
 
 class Mirrors(nn.Module):
-    """Views without chance: now the image itself, now its mirror image."""
+    """Deterministic views: alternately the image and its mirror image."""
 
     def __init__(self):
         super().__init__()
-        self.turn = 0
+        self.calls = 0
 
     def forward(self, x, generator):
-        self.turn += 1
-        return x.float() / 255 if self.turn % 2 else x.flip(3).float() / 255
+        self.calls += 1
+        return x.float() / 255 if self.calls % 2 else x.flip(3).float() / 255
 
 
-def simclr(*, norm=False, head=None, views=None, **options):
+def make_method(*, norm=False, head=None, views=None, **options):
     """SimCLR on a small convolutional network in float64."""
     torch.manual_seed(0)
     body = [Double(), nn.Conv2d(3, 6, 3, bias=not norm), nn.Tanh(), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
@@ -43,17 +45,17 @@ def simclr(*, norm=False, head=None, views=None, **options):
         body.insert(2, nn.BatchNorm2d(6))
     backbone = Backbone(nn.Sequential(*body).double(), channels=3, size=SIZE, mean=[0.5] * 3, std=[0.25] * 3)
     head = {"layers": 2, "hidden": 7, "outputs": 5, "batch_norm": norm} | (head or {})
-    shared = {"backbone": backbone, "optimizer": Recipe(name="sgd", lr=0.1), "seed": 0, "temperature": 0.3}
+    shared = {"backbone": backbone, "optimizer": OptimizerConfig(name="sgd", lr=0.1), "seed": 0, "temperature": 0.3}
     return SimCLR(views=views or Mirrors(), head=head, **(shared | options)).double()
 
 
-def batch(count=COUNT):
+def make_batch(count=COUNT):
     x = torch.randint(0, 256, (count, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     return Batch(x, torch.zeros(count, dtype=torch.int64), torch.arange(count))
 
 
 def step(method, samples=None, seed=0):
-    return method.step(samples or batch(), torch.Generator().manual_seed(seed))
+    return method.step(samples or make_batch(), torch.Generator().manual_seed(seed))
 
 
 def gradients(method):
@@ -61,10 +63,10 @@ def gradients(method):
 
 
 def test_loss_is_nt_xent_of_the_projections():
-    method, x = simclr(), batch().x
+    method, x = make_method(), make_batch().x
     z1, z2 = (method.head(method.backbone((view.float() / 255 - 0.5) / 0.25)) for view in (x, x.flip(3)))
     metrics = step(method)
-    assert metrics["loss"].item() == pytest.approx(nt_xent(z1, z2, 0.3).item(), abs=1e-6)  # normalised in float32
+    assert metrics["loss"].item() == pytest.approx(nt_xent(z1, z2, 0.3).item(), abs=1e-6)  # normalisation is in float32
     assert metrics["loss_chance"].item() == pytest.approx(math.log(2 * COUNT - 1))
     similar = torch.nn.functional.cosine_similarity(torch.cat([z1, z2])[:, None], torch.cat([z1, z2])[None], dim=2)
     similar.fill_diagonal_(-2)
@@ -73,32 +75,32 @@ def test_loss_is_nt_xent_of_the_projections():
         assert metrics[f"contrastive_top{k}"].item() == pytest.approx(sum(found) / len(found))
 
 
-def test_views_are_two_different_draws_that_the_generator_decides():
-    method = simclr(views=RandomViews())
-    shown = []
-    method.backbone.register_forward_pre_hook(lambda module, x: shown.append(x[0]))
+def test_the_two_views_differ_and_depend_on_the_generator():
+    method = make_method(views=RandomViews())
+    inputs = []
+    method.backbone.register_forward_pre_hook(lambda module, x: inputs.append(x[0]))
     losses = [step(method, seed=seed)["loss"].item() for seed in (0, 0, 1)]
-    first, second = shown[0].chunk(2)
+    first, second = inputs[0].chunk(2)
     assert not torch.allclose(first, second, atol=0.01)
     assert losses[0] == losses[1]
     assert losses[0] != losses[2]
 
 
 @pytest.mark.parametrize("chunk_size", [2, 3, 4, 10, 99])
-def test_chunks_change_neither_loss_nor_gradient(chunk_size):
-    whole, chunked = simclr(), simclr(chunk_size=chunk_size)
-    losses = [step(method)["loss"] for method in (whole, chunked)]
+def test_chunks_change_neither_loss_nor_gradients(chunk_size):
+    full, chunked = make_method(), make_method(chunk_size=chunk_size)
+    losses = [step(method)["loss"] for method in (full, chunked)]
     for loss in losses:
         loss.backward()
     assert losses[1].item() == pytest.approx(losses[0].item(), abs=1e-12)
-    expected = gradients(whole)
+    expected = gradients(full)
     for name, gradient in gradients(chunked).items():
         assert torch.allclose(gradient, expected[name], rtol=1e-9, atol=1e-12), name
         assert gradient.abs().max() > 0, name
 
 
-def test_no_more_than_a_chunk_goes_through_the_network_at_a_time():
-    method, sizes = simclr(chunk_size=4), []
+def test_the_network_processes_one_chunk_at_a_time():
+    method, sizes = make_method(chunk_size=4), []
     method.backbone.register_forward_pre_hook(lambda module, x: sizes.append(len(x[0])))
     step(method)["loss"].backward()
     assert sorted(sizes) == [4, 4, 8, 8, 8, 8]  # every chunk twice: forward, and again for its gradient
@@ -109,8 +111,8 @@ def statistics(method):
 
 
 @pytest.mark.parametrize("chunk_size", [None, 4])
-def test_batch_norm_counts_every_forward_pass_once(chunk_size):
-    method = simclr(norm=True, chunk_size=chunk_size)
+def test_recomputation_does_not_update_batch_norm_statistics(chunk_size):
+    method = make_method(norm=True, chunk_size=chunk_size)
     loss = step(method)["loss"]
     forward = statistics(method)
     loss.backward()
@@ -121,17 +123,17 @@ def test_batch_norm_counts_every_forward_pass_once(chunk_size):
     assert all(norm.momentum == 0.1 for norm in method.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm))
 
 
-def test_with_batch_norm_a_chunk_that_is_the_batch_is_the_batch():
-    whole, chunked = simclr(norm=True), simclr(norm=True, chunk_size=COUNT)
-    for method in (whole, chunked):
+def test_one_chunk_with_batch_norm_equals_the_full_batch():
+    full, chunked = make_method(norm=True), make_method(norm=True, chunk_size=COUNT)
+    for method in (full, chunked):
         step(method)["loss"].backward()
-    expected = gradients(whole)
+    expected = gradients(full)
     assert all(torch.allclose(g, expected[name], rtol=1e-9, atol=1e-12) for name, g in gradients(chunked).items())
-    expected = statistics(whole)
+    expected = statistics(full)
     assert all(torch.equal(value, expected[name]) for name, value in statistics(chunked).items())
 
 
-def test_statistics_thaw_after_an_error():
+def test_statistics_are_updated_again_after_an_error():
     norm = nn.BatchNorm1d(2)
     with pytest.raises(KeyError), frozen_statistics(norm):
         raise KeyError(norm(torch.rand(3, 2)))
@@ -142,15 +144,15 @@ def test_statistics_thaw_after_an_error():
     assert norm.num_batches_tracked == 1
 
 
-def test_held_out_batches_are_contrasted_alone_without_chunks():
-    method = simclr(chunk_size=2).eval()
+def test_validation_does_not_use_chunks():
+    method = make_method(chunk_size=2).eval()
     with torch.no_grad():
-        held_out = step(method)
-    assert held_out["loss"].item() == pytest.approx(step(simclr())["loss"].item())
+        validation = step(method)
+    assert validation["loss"].item() == pytest.approx(step(make_method())["loss"].item())
 
 
 class Step(nn.Module):
-    """What DDP wraps: one training step."""
+    """One training step, as a module that DDP can wrap."""
 
     def __init__(self, method):
         super().__init__()
@@ -161,27 +163,28 @@ class Step(nn.Module):
         return metrics["loss"], metrics["loss_chance"].item()
 
 
-def share_of_a_step(options):
-    """This rank's loss on its share, and every gradient as DDP leaves it."""
+def step_on_part(options):
+    """This rank's loss on its part of the batch, and the gradients after DDP's averaging."""
     results = []
     for chosen in options:
-        method = simclr(**chosen)
+        method = make_method(**chosen)
         wrapped = DistributedDataParallel(Step(method))
-        share = COUNT // world_size()
-        mine = Batch(*(column[rank() * share : (rank() + 1) * share] for column in batch()))
-        loss, chance = wrapped(mine)
+        size = COUNT // world_size()
+        part = Batch(*(column[rank() * size : (rank() + 1) * size] for column in make_batch()))
+        loss, chance = wrapped(part)
         loss.backward()
         results.append((loss.item(), chance, gradients(method)))
     return results
 
 
-def test_two_processes_have_loss_and_gradients_of_one_that_holds_the_batch():
+@pytest.mark.subprocess
+def test_two_ranks_have_the_loss_and_gradients_of_one_with_the_full_batch():
     options = [{}, {"chunk_size": 3}, {"chunk_size": 2}]
-    whole = simclr()
-    loss = step(whole)["loss"]
+    full = make_method()
+    loss = step(full)["loss"]
     loss.backward()
-    expected = gradients(whole)
-    for first, second in zip(*run_on_ranks(share_of_a_step, 2, options), strict=True):
+    expected = gradients(full)
+    for first, second in zip(*run_on_ranks(step_on_part, 2, options), strict=True):
         assert (first[0] + second[0]) / 2 == pytest.approx(loss.item(), abs=1e-9)
         assert first[0] != second[0]
         for _, chance, found in (first, second):
@@ -197,7 +200,7 @@ class Identity(nn.Module):
 
 def test_a_perfect_embedding_finds_every_positive():
     backbone = Backbone(nn.Flatten(), channels=3, size=SIZE, mean=[0.5] * 3, std=[0.25] * 3)
-    options = {"backbone": backbone, "optimizer": Recipe(name="sgd", lr=0.1), "seed": 0}
+    options = {"backbone": backbone, "optimizer": OptimizerConfig(name="sgd", lr=0.1), "seed": 0}
     method = SimCLR(views=Identity(), temperature=0.05, head={"layers": 1, "hidden": 1, "outputs": 64}, **options)
     metrics = step(method)
     assert metrics["contrastive_top1"] == 1
@@ -205,27 +208,27 @@ def test_a_perfect_embedding_finds_every_positive():
     assert metrics["loss"] < 0.01
 
 
-def test_an_embedding_that_knows_nothing_has_the_loss_of_chance():
-    method = simclr()
+def test_a_constant_projection_has_the_loss_at_chance_level():
+    method = make_method()
     nn.init.zeros_(method.head[-1].weight)
     metrics = step(method)
     assert metrics["loss"].item() == pytest.approx(metrics["loss_chance"].item())
 
 
-def test_show_gives_the_original_and_two_views():
-    shown = simclr(views=RandomViews()).show(batch().x, torch.Generator().manual_seed(0))
-    assert list(shown) == ["original", "view 1", "view 2"]
-    assert not torch.equal(shown["view 1"], shown["view 2"])
-    assert torch.equal(shown["original"], batch().x / 255)
+def test_the_preview_has_the_original_and_two_views():
+    preview = make_method(views=RandomViews()).preview_views(make_batch().x, torch.Generator().manual_seed(0))
+    assert list(preview) == ["original", "view 1", "view 2"]
+    assert not torch.equal(preview["view 1"], preview["view 2"])
+    assert torch.equal(preview["original"], make_batch().x / 255)
 
 
 @pytest.mark.parametrize("temperature", [0, -0.1, math.inf, math.nan])
-def test_temperatures_that_nothing_can_be_divided_by_are_refused(temperature):
+def test_temperatures_out_of_range_are_refused(temperature):
     with pytest.raises(UserError, match=r"method\.temperature"):
-        simclr(temperature=temperature)
+        make_method(temperature=temperature)
 
 
 @pytest.mark.parametrize("chunk_size", [1, 0, -4])
 def test_chunks_of_less_than_two_images_are_refused(chunk_size):
     with pytest.raises(UserError, match=rf"method\.chunk_size={chunk_size}"):
-        simclr(chunk_size=chunk_size)
+        make_method(chunk_size=chunk_size)

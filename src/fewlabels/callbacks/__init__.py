@@ -1,1 +1,1 @@
-"""What happens beside training: they know `embed(x) -> [B, D]` and the trainer, nothing of the method."""
+"""Lightning callbacks. They use the trainer and the network's `embed`, and work with every method."""

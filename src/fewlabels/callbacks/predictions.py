@@ -1,46 +1,55 @@
-"""What a classifier was taught with and what it answered, by file name."""
+"""Save which images a classifier was trained on, and its predictions on the test images."""
 
 from pathlib import Path
-from typing import Any
+from typing import Protocol, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from fewlabels.callbacks.figures import log_figure
-from fewlabels.figures.matrices import confusion_figure
-from fewlabels.files import write_whole
-from fewlabels.metrics import confusion
+from fewlabels.callbacks.access import data_of
+from fewlabels.callbacks.log_figure import log_figure
+from fewlabels.core.atomic_io import write_text
+from fewlabels.figures.confusion_matrix import confusion_figure
+from fewlabels.probing.classification_metrics import Predictions, confusion
 
 
-class Predictions(Callback):
-    """Write `labels.txt`, the labelled images, when training starts; after the test `predictions.csv` and a figure.
+class Classifier(Protocol):
+    """What this callback needs of a method."""
 
-    predictions.csv has the columns path, class, told and confidence, one row per test image.
+    classes: list[str]
+    predictions: Predictions | None
+
+
+class SavePredictions(Callback):
+    """Write `labels.txt`, the paths of the labelled training images; after the test, predictions and their figure.
+
+    predictions.csv has one row per test image and the columns path, class, predicted and confidence (the largest
+    softmax probability). `figures/confusion.png` is the confusion matrix.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """List the images whose labels are used."""
+        """Write labels.txt."""
         if trainer.is_global_zero:
-            data: Any = trainer.datamodule  # type: ignore[attr-defined]
+            data = data_of(trainer)
             text = "".join(f"{data.paths[row]}\n" for row in data.labelled())
-            write_whole(Path(trainer.default_root_dir) / "labels.txt", text)
+            write_text(Path(trainer.default_root_dir) / "labels.txt", text)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the answers and draw the confusions."""
+        """Write predictions.csv and draw the confusion matrix."""
         import pandas as pd
 
-        method: Any = pl_module
-        if not trainer.is_global_zero or method.answers is None:
+        classifier = cast("Classifier", pl_module)
+        if not trainer.is_global_zero or classifier.predictions is None:
             return
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        logits, truth, index = method.answers
-        confidence, told = logits.softmax(1).max(1)
-        name = method.classes.__getitem__
+        data = data_of(trainer)
+        logits, labels, index = classifier.predictions
+        confidence, predicted = logits.softmax(1).max(1)
+        name = classifier.classes.__getitem__
         table = pd.DataFrame(
-            {"path": [data.paths[row] for row in index], "class": [*map(name, truth)], "told": [*map(name, told)],
-             "confidence": confidence.double().numpy().round(4)},
-            dtype=object,  # text of pandas' own has to be UTF-8, which names of files need not be
+            {"path": [data.paths[row] for row in index], "class": [*map(name, labels)],
+             "predicted": [*map(name, predicted)], "confidence": confidence.double().numpy().round(4)},
+            dtype=object,  # pandas' string type requires UTF-8, which file names need not be
         )  # fmt: skip
-        write_whole(Path(trainer.default_root_dir) / "predictions.csv", table.to_csv(index=False))
-        counts = confusion(method.answers).numpy()
-        log_figure(trainer, "confusion", confusion_figure(method.classes, counts, title="test images",
+        write_text(Path(trainer.default_root_dir) / "predictions.csv", table.to_csv(index=False))
+        counts = confusion(classifier.predictions).numpy()
+        log_figure(trainer, "confusion", confusion_figure(classifier.classes, counts, title="test images",
                                                           synthetic=data.synthetic))  # fmt: skip

@@ -1,1 +1,1 @@
-"""Data modules: one file per dataset, what they share in `base`, `store`, `splits` and `folder`."""
+"""Data modules: one module per dataset, built on `base`, `splits`, `batches` and `image_store`."""

@@ -1,4 +1,4 @@
-"""What every image data module shares: find the images, open their store, split them, load batches."""
+"""Base class of all image data modules: find the images, open their store, split them, load batches."""
 
 import hashlib
 import logging
@@ -12,57 +12,54 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from fewlabels.core.distributed import rank, world_size
+from fewlabels.core.errors import UserError
+from fewlabels.core.interfaces import Modality
 from fewlabels.data import splits
-from fewlabels.data.batches import EpochBatches, Rows, dealt, in_order, make_loader
-from fewlabels.data.decode import RESIZES
-from fewlabels.data.folder import folder_source
-from fewlabels.data.settings import MIN_SIZE, at_least, normalisation, one_of, remarks
-from fewlabels.data.store import Source, Store, open_store
-from fewlabels.distributed import rank, world_size
-from fewlabels.errors import UserError
+from fewlabels.data.batches import EpochBatches, StoreDataset, consecutive_batches, make_loader, shard_batches
+from fewlabels.data.image_store.folder import folder_source
+from fewlabels.data.image_store.store import Source, Store, open_store
+from fewlabels.data.setting_checks import check_image_settings, excluded_notice, image_notices, normalisation, remedy
 
 log = logging.getLogger(__name__)
 
 
 class ImageDataModule(pl.LightningDataModule):
-    """Images in class folders or without, decoded once, split by the hash of their path.
+    """Images with or without class folders, decoded once, split by the hash of their path (an `ImageData`).
 
     Args:
-        root: The folder of images; None: `data/<name>`, where the set has a source of its own.
-        source: "auto", "folder", "synthetic" or "download"; see `find`.
+        root: The folder of images; None: `data/<name>`, for datasets that can be downloaded or synthetic.
+        source: "auto", "folder", "synthetic" or "download"; see `find_source`.
         size: Side of the square images, pixels.
         channels: 1 (greyscale) or 3 (colour).
         batch_size: Images per device and step.
-        seed: Orders the epochs, draws unseen classes and label subsets. The train/val/test split does not hang on it.
-        val_fraction: Share of the images (of seen classes) for validation.
-        test_fraction: Share of the images (of seen classes) for the final test.
-        mean: Per channel, of pixels in [0, 1]; one value serves all channels; three become one in greyscale.
-        std: As `mean`.
+        seed: Seed of the training order, the unseen classes and the label subsets; the splits do not depend on it.
+        val_fraction: Fraction of the images (of seen classes) for validation.
+        test_fraction: Fraction of the images (of seen classes) for the final test.
+        mean: Per channel, of pixels in [0, 1]; see `setting_checks.normalisation`.
+        std: Per channel, likewise.
         resize: "pad", "crop" or "squash"; see `decode.decode`.
-        seen: The only classes to pretrain on; None: all but the unseen.
-        unseen: Classes kept from pretraining altogether: names, or how many to draw.
-        min_class_size: Smaller classes are set aside, unless named in `seen` or `unseen`.
-        label_fraction: Share of the training labels that `labelled` gives, in (0, 1].
-        steps_per_epoch: Optimiser steps in an epoch, however many images there are; None: one pass over them.
-        download: Whether the set may be fetched when it is not on disk.
-        cache_dir: Where stores live; None: the variable FEWLABELS_CACHE, else ~/.cache/fewlabels.
+        seen: The only classes to pretrain on; None: all except the unseen.
+        unseen: Classes held out from pretraining: names, or how many to draw.
+        min_class_size: Smaller classes are excluded, unless named in `seen` or `unseen`.
+        label_fraction: Fraction of the training labels that `labelled` returns, in (0, 1].
+        steps_per_epoch: Optimizer steps in an epoch; None: one pass over the images.
+        download: Whether the dataset may be downloaded if it is not on disk.
+        cache_dir: Folder of the stores; None: $FEWLABELS_CACHE, else ~/.cache/fewlabels.
 
     Attributes:
-        name: Of the set.
-        synthetic: Whether the images were drawn by the program.
-        classes: Names that `labels` index into: `seen_classes`, then `unseen_classes`.
-        paths: [N] relative path of every image in the store.
-        labels: int64 [N]; -1 for unlabelled images and those of classes set aside (the latter are in no split).
-        notices: Plain sentences that a log or report should repeat.
+        labels: int64 [N]; -1 for unlabelled images and those of excluded classes (the latter are in no split).
+        notices: Sentences that logs and reports should repeat.
 
     Raises:
-        UserError: a setting is out of range, or the images cannot be had.
+        UserError: A setting is out of range, or the images are not available.
     """
 
     name = "images"
-    sources: tuple[str, ...] = ("auto", "folder")  # what `source` may be
-    official_test = False  # whether the set's own test images are the test
-    layouts: tuple[str, ...] = ()  # where below the root the class folders may be instead
+    modality: Modality = "images"
+    sources: tuple[str, ...] = ("auto", "folder")  # accepted values of `source`
+    official_test = False  # whether the dataset's own test images are the test split
+    layouts: tuple[str, ...] = ()  # subfolders of the root that may contain the class folders
 
     def __init__(
         self,
@@ -87,62 +84,59 @@ class ImageDataModule(pl.LightningDataModule):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
-        one_of("source", source, self.sources)
-        one_of("resize", resize, RESIZES)
-        one_of("channels", channels, (1, 3))
-        at_least("size", size, MIN_SIZE, "pixels")
-        at_least("batch_size", batch_size, 1, "images per device")
-        at_least("min_class_size", min_class_size, 1, "images")
-        at_least("steps_per_epoch", 1 if steps_per_epoch is None else steps_per_epoch, 1, "step, or null")
-        splits.check_label_fraction(label_fraction)
         self.root, self.source, self.download, self.cache_dir = root, source, download, cache_dir
         self.size, self.channels, self.resize = size, channels, resize
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.steps_per_epoch = batch_size, seed, steps_per_epoch
         self.val_fraction, self.test_fraction, self.label_fraction = val_fraction, test_fraction, label_fraction
         self.seen, self.unseen, self.min_class_size = seen, unseen, min_class_size
+        check_image_settings(
+            source=source, sources=self.sources, resize=resize, size=size, channels=channels, batch_size=batch_size,
+            min_class_size=min_class_size, steps_per_epoch=steps_per_epoch,
+        )  # fmt: skip
+        splits.check_label_fraction(label_fraction)
         self.mean, self.std = normalisation(mean, std, channels)
-        self.steps_per_epoch, self.with_labels = steps_per_epoch, False
+        self.labelled_only = False
         self.notices: list[str] = []
         self._store: Store | None = None
 
-    def find(self) -> Source:
-        """Settle where the images come from, fetching or drawing them if that was asked for.
+    def find_source(self) -> Source:
+        """Find the images; download or synthesise them if the settings allow it.
 
-        "folder" takes them from `root`; "download" fetches them there unless it has some; "synthetic" draws them.
-        "auto" is "folder", or "download" if that is allowed and the root is missing; they are drawn only if no root
-        was given and the default one does not exist, which `notices` then says.
+        "folder" reads `root`; "download" downloads to `root` if it is empty or missing; "synthetic" makes synthetic
+        images. "auto" is "folder", or "download" if that is allowed and `root` is empty or missing. Synthetic images
+        are made only if `root` is None and the default folder does not exist; `notices` then says so.
 
         Raises:
-            UserError: there are none there, and nothing else was asked for.
+            UserError: There are no images, and the settings allow no other source.
         """
         if self.source == "synthetic":
-            return self.draw()
+            return self.make_synthetic()
         root = Path(self.root).expanduser() if self.root else Path("data") / self.name
         if not root.exists() or (root.is_dir() and not any(root.iterdir())):
             if self.download or self.source == "download":
-                self.fetch(root)
+                self.download_to(root)
             elif self.source == "auto" and self.root is None and "synthetic" in self.sources and not root.exists():
-                return self.draw()
+                return self.make_synthetic()
             elif not root.exists():
-                raise UserError(f"data.root={root} does not exist. Give the folder of images{self._remedy()}.")
+                raise UserError(f"data.root={root} does not exist. Give {remedy(self.sources)}.")
         root = next((root / layout for layout in self.layouts if (root / layout).is_dir()), root)
         return folder_source(root, self.name, resize=self.resize, size=self.size, channels=self.channels)
 
-    def draw(self) -> Source:
-        """Draw a synthetic set (sets that list "synthetic" in `sources` answer this)."""
+    def make_synthetic(self) -> Source:
+        """Describe synthetic images (implemented by datasets that list "synthetic" in `sources`)."""
         raise NotImplementedError
 
-    def fetch(self, root: Path) -> None:
-        """Download the set to `root` (sets with a public source answer this)."""
+    def download_to(self, root: Path) -> None:
+        """Download the dataset to `root` (implemented by datasets with a public source)."""
         raise UserError(f"data.download: there is no public source for data={self.name}. Give data.root=FOLDER.")
 
     def assign(self, paths: Sequence[str]) -> np.ndarray:
-        """Name the split of each path, str [N]."""
+        """Assign each path to a split, str [N]."""
         assign = splits.assign_official if self.official_test else splits.assign
         return assign(paths, self.val_fraction, self.test_fraction)
 
     def prepare_data(self) -> None:
-        """Fetch what is missing and build the store (one process per machine)."""
+        """Download missing data and build the store (one process per machine)."""
         self._open()
 
     def setup(self, stage: str | None = None) -> None:
@@ -151,41 +145,33 @@ class ImageDataModule(pl.LightningDataModule):
             return
         self.paths = self._open().paths
         names = np.array([path.split("/", 1)[0] if "/" in path else "" for path in self.paths], dtype=object)
-        self._classify(names)
+        self._choose_classes(names)
         self._split(names)
         for notice in self.notices:
             log.info(notice)
 
     def _open(self) -> Store:
         if self._store is None:
-            source = self.find()
+            source = self.find_source()
             self._store = open_store(source, self.cache_dir)
             self.synthetic = source.synthetic
-            self.notices += remarks(self.name, source, self._store, self._remedy())
+            self.notices += image_notices(self.name, source, self._store, remedy(self.sources))
         return self._store
 
-    def _remedy(self) -> str:
-        return " or data.download=true" if "download" in self.sources else ""
-
-    def _classify(self, names: np.ndarray) -> None:
-        """Settle the classes from the class name of every image, str [N], "" meaning none."""
-        found, counts = np.unique(names[names != ""].astype(str), return_counts=True)
-        sizes = dict(zip(found.tolist(), counts.tolist(), strict=True))
-        smallest = self.min_class_size
+    def _choose_classes(self, names: np.ndarray) -> None:
+        """Choose the classes, given the class name of every image, str [N]; "" means unlabelled."""
+        unique, counts = np.unique(names[names != ""].astype(str), return_counts=True)
+        sizes, smallest = dict(zip(unique.tolist(), counts.tolist(), strict=True)), self.min_class_size
         classes = splits.choose_classes(sizes, self.seen, self.unseen, min_class_size=smallest, seed=self.seed)
         self.seen_classes, self.unseen_classes = classes.seen, classes.unseen
         self.classes = classes.seen + classes.unseen
-        if aside := classes.aside:
-            count, more = sum(sizes[name] for name in aside), ", …" if len(aside) > 3 else ""
-            self.notices.append(
-                f"{count} images of {len(aside)} classes are set aside (fewer than data.min_class_size={smallest} "
-                f"images, or not named in data.seen): {', '.join(aside[:3])}{more}"
-            )
+        if classes.excluded:
+            self.notices.append(excluded_notice({name: sizes[name] for name in classes.excluded}, smallest))
 
     def _split(self, names: np.ndarray) -> None:
         """Label every image and list the rows of every split."""
-        number = {name: label for label, name in enumerate(self.classes)}
-        self.labels = np.array([number.get(name, -1) for name in names], np.int64)
+        index = {name: label for label, name in enumerate(self.classes)}
+        self.labels: NDArray[Any] = np.array([index.get(name, -1) for name in names], np.int64)
         unseen = self.labels >= len(self.seen_classes)
         usable = ((self.labels >= 0) | (names == "")) & ~unseen
         assigned = self.assign(self.paths)
@@ -194,9 +180,14 @@ class ImageDataModule(pl.LightningDataModule):
 
     @property
     def fingerprint(self) -> str:
-        """Differs when the images do: their number, and a hash of their paths."""
+        """Changes when the set of images changes: their number, and a hash of their paths."""
         names = hashlib.sha256("\n".join(self.paths).encode(errors="surrogateescape")).hexdigest()
         return f"{len(self.paths)} images, {names[:12]}"
+
+    @property
+    def store_key(self) -> str:
+        """Identifies the decoded pixels: the name of their store."""
+        return self._open().key
 
     def indices(self, split: str) -> np.ndarray:
         """Rows of "train", "val" or "test" (seen classes and unlabelled images) or "unseen", int64 [n], sorted."""
@@ -211,47 +202,49 @@ class ImageDataModule(pl.LightningDataModule):
         """Read rows of the store, uint8 [n, C, H, W]."""
         return self._dataset()[np.asarray(indices, np.int64)].x
 
-    def use_labels(self) -> NDArray[np.int64]:
-        """Train from now on on `labelled` images alone, and hold out labelled ones alone.
+    def use_labelled_only(self) -> NDArray[np.int64]:
+        """Train on the `labelled` images only, and use only labelled images of val and test, from now on.
 
         Returns:
-            int64 [K], how many there are to train on of each of the `seen_classes`.
+            int64 [K], the number of training images of each of the `seen_classes`.
 
         Raises:
-            UserError: fewer than two classes, or one of which no training image is labelled.
+            UserError: There are fewer than two classes, or one without any labelled training image.
         """
-        self.with_labels = True
+        self.labelled_only = True
         for split in ("val", "test") if rank() == 0 else ():
-            splits.warn_of_absent(split, self.labels[self.indices(split)], self.seen_classes)
+            splits.warn_missing_classes(split, self.labels[self.indices(split)], self.seen_classes)
         return splits.count_labels(self.labels[self.labelled()], self.seen_classes)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Load all of "train", shuffled anew in every epoch; every rank gets its share of each global batch."""
-        rows = self.labelled() if self.with_labels else self.indices("train")
+        """Load "train" in a new order every epoch; each rank gets its slice of each global batch."""
+        rows = self.labelled() if self.labelled_only else self.indices("train")
         batches = EpochBatches(rows, self.batch_size, self.seed, rank(), world_size(), self.steps_per_epoch)
         return make_loader(self._dataset(), batches)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Load "val" in one fixed order; batch k goes to rank k % world. Ranks may get different numbers of batches.
+        """Load "val" in a fixed order; batch k goes to rank k % world size, so ranks may get different numbers.
 
-        The order is shuffled: a batch of files in order is of one class, so that a loss among the images of a batch
-        would mean something else than in training.
+        The order is shuffled, because files in order give batches of one class, and a contrastive loss within such
+        batches is not comparable with the training loss.
         """
-        return self._dealt("val")
+        return self._held_out_loader("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Load "test", likewise."""
-        return self._dealt("test")
+        """Load "test" in a fixed order, split among ranks like "val"."""
+        return self._held_out_loader("test")
 
-    def _dealt(self, split: str) -> DataLoader[Any]:
-        rows = np.array([row for row in self.indices(split) if not self.with_labels or self.labels[row] >= 0], np.int64)
-        rows = np.random.default_rng(0).permutation(rows)  # for runs of every seed the same
-        return make_loader(self._dataset(), dealt(rows, self.batch_size, rank(), world_size()))
+    def _held_out_loader(self, split: str) -> DataLoader[Any]:
+        rows = self.indices(split)
+        rows = rows[self.labels[rows] >= 0] if self.labelled_only else rows
+        rows = np.random.default_rng(0).permutation(rows)  # the same for all seeds
+        return make_loader(self._dataset(), shard_batches(rows, self.batch_size, rank(), world_size()))
 
     def loader(self, split_or_indices: str | np.ndarray, batch_size: int | None = None) -> DataLoader[Any]:
         """Load a whole split, or any rows, in order, on this process alone."""
         rows = self.indices(split_or_indices) if isinstance(split_or_indices, str) else split_or_indices
-        return make_loader(self._dataset(), in_order(np.asarray(rows, np.int64), batch_size or self.batch_size))
+        batches = consecutive_batches(np.asarray(rows, np.int64), batch_size or self.batch_size)
+        return make_loader(self._dataset(), batches)
 
-    def _dataset(self) -> Rows:
-        return Rows(self._open().images, self.labels)
+    def _dataset(self) -> StoreDataset:
+        return StoreDataset(self._open().images, self.labels)

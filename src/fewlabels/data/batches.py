@@ -1,4 +1,4 @@
-"""Batches read straight from the store by row, and the order in which training reads them."""
+"""Batches read directly from the store by row, and their order in training and evaluation."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -8,65 +8,67 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fewlabels.batch import Batch
-from fewlabels.errors import UserError
+from fewlabels.core.batch import Batch
+from fewlabels.core.errors import UserError
 
 
-class Rows(Dataset[Batch]):
-    """The store as a dataset whose index is a whole batch's rows.
+class StoreDataset(Dataset[Batch]):
+    """A table of samples; its index is the rows of a batch.
 
     Args:
-        images: uint8 [N, C, H, W], memory-mapped.
+        samples: [N, ...], such as memory-mapped uint8 images [N, C, H, W] or float32 points [N, 2].
         labels: int64 [N].
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
-        self.images, self.labels = images, labels
+    def __init__(self, samples: np.ndarray, labels: np.ndarray) -> None:
+        self.samples, self.labels = samples, labels
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.samples)
 
     def __getitem__(self, rows: np.ndarray) -> Batch:
         """Read `rows`, int64 [B], in one copy."""
         rows = np.asarray(rows, np.int64)
-        images, labels = np.asarray(self.images[rows]), self.labels[rows]
-        return Batch(torch.from_numpy(images), torch.from_numpy(labels), torch.from_numpy(rows.copy()))
+        samples, labels = np.asarray(self.samples[rows]), self.labels[rows]
+        return Batch(torch.from_numpy(samples), torch.from_numpy(labels), torch.from_numpy(rows.copy()))
 
 
 class EpochBatches(Sampler[np.ndarray]):
-    """Shuffled batches of rows, different in every epoch, disjoint between ranks, equal in size.
+    """Shuffled batches of rows, in a new order every epoch, disjoint between ranks, all of the same size.
 
-    The order depends on (seed, epoch) alone. It is cut into global batches of batch_size × world, and rank r takes
-    the r-th part of each: two ranks see together exactly what one rank with twice the batch sees. The last rows,
-    too few for a global batch, wait for another epoch.
+    The order depends on (seed, epoch) only. It is cut into global batches of batch_size × world_size rows, and rank r
+    takes the r-th slice of each, so two ranks together see exactly what one rank with twice the batch size sees. The
+    last rows of an epoch are dropped if they do not fill a global batch.
 
     Args:
-        rows: int64 [n], what there is to train on.
+        rows: int64 [n], the rows to train on.
         batch_size: B, per rank.
-        seed: Of the run.
-        rank: This process, in [0, world).
-        world: Number of processes.
-        steps: Batches per rank in an epoch, however many rows there are: they come round again, or wait for another
-            epoch. None: as many as the rows fill.
+        seed: Seed of the run.
+        rank: Rank of this process, in [0, world_size).
+        world_size: Number of processes.
+        steps: Batches per rank and epoch, independent of the number of rows: rows are repeated, or left for another
+            epoch. None: as many as one pass over the rows fills.
 
     Attributes:
-        start: Batches of the epoch to leave out, for going on in mid-epoch; used by the next iteration, then 0.
+        start: Batches to skip at the start of the next iteration, for resuming in mid-epoch; the iteration resets it
+            to 0.
 
     Raises:
-        UserError: the rows do not fill one global batch, or there are none.
+        UserError: The rows do not fill one global batch; with `steps`, there are no rows.
     """
 
     def __init__(
-        self, rows: np.ndarray, batch_size: int, seed: int, rank: int = 0, world: int = 1, steps: int | None = None
+        self, rows: np.ndarray, batch_size: int, seed: int, rank: int = 0, world_size: int = 1, steps: int | None = None
     ) -> None:
-        if len(rows) < (1 if steps else batch_size * world):
+        global_batch = batch_size * world_size
+        if len(rows) < (1 if steps else global_batch):
             raise UserError(
-                f"data.batch_size={batch_size} on {world} device(s) needs {batch_size * world} images for one step, "
-                f"and the train split has {len(rows)}. Give data.batch_size at most {len(rows) // world}, "
-                "or fewer devices."
+                f"data.batch_size={batch_size} on {world_size} device(s) needs {global_batch} samples for one step, "
+                f"and the train split has {len(rows)}. Give data.batch_size at most {len(rows) // world_size}, "
+                "or use fewer devices."
             )
-        self.rows, self.batch_size, self.seed, self.rank, self.world = rows, batch_size, seed, rank, world
-        self.steps = steps or len(rows) // (batch_size * world)
+        self.rows, self.batch_size, self.seed, self.rank, self.world_size = rows, batch_size, seed, rank, world_size
+        self.steps = steps or len(rows) // global_batch
         self.epoch = 0
         self.start = 0
 
@@ -74,48 +76,49 @@ class EpochBatches(Sampler[np.ndarray]):
         return self.steps
 
     def set_epoch(self, epoch: int) -> None:
-        """Take the order of `epoch` from now on (Lightning calls this)."""
+        """Use the order of `epoch` from the next iteration on (called by Lightning)."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        # A generator, so that epoch and start are read with the first batch: Lightning sets them after iter()
-        shape = (self.steps, self.world, self.batch_size)
-        rng, rounds = np.random.default_rng((self.seed, self.epoch)), math.ceil(math.prod(shape) / len(self.rows))
-        order = np.concatenate([rng.permutation(self.rows) for _ in range(rounds)])
+        # A generator, because Lightning sets epoch and start after iter() and before the first batch.
+        shape = (self.steps, self.world_size, self.batch_size)
+        rng, passes = np.random.default_rng((self.seed, self.epoch)), math.ceil(math.prod(shape) / len(self.rows))
+        order = np.concatenate([rng.permutation(self.rows) for _ in range(passes)])
         batches = order[: math.prod(shape)].reshape(shape)
         start, self.start = self.start, 0
         yield from batches[start:, self.rank]
 
 
-def in_order(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Cut `rows` into batches, the last one being what remains."""
+def consecutive_batches(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """Cut `rows` into batches; the last one may be smaller."""
     return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
 
 
-def dealt(rows: np.ndarray, batch_size: int, rank: int, world: int) -> list[np.ndarray]:
-    """Deal batches of `rows` out to the ranks in turn, none twice; the batches are alike for any number of ranks.
+def shard_batches(rows: np.ndarray, batch_size: int, rank: int, world_size: int) -> list[np.ndarray]:
+    """Split batches of `rows` among the ranks without duplicates: batch k goes to rank k % world_size.
 
-    Only where there are fewer batches than ranks are they cut smaller: Lightning wants one for every rank.
+    The batches are the same for any number of ranks. Only if there are fewer batches than ranks are they made smaller,
+    because Lightning needs at least one for every rank.
 
     Raises:
-        UserError: there are fewer rows than ranks.
+        UserError: There are fewer rows than ranks.
     """
-    if 0 < len(rows) < world:
+    if 0 < len(rows) < world_size:
         raise UserError(
-            f"{len(rows)} held-out sample(s) cannot be shared by {world} processes. "
-            f"Raise data.val_fraction and data.test_fraction, or use trainer.devices={len(rows)}."
+            f"{len(rows)} held-out sample(s) cannot be split among {world_size} processes. "
+            f"Increase data.val_fraction and data.test_fraction, or use trainer.devices={len(rows)}."
         )
-    enough = math.ceil(len(rows) / batch_size) >= world
-    return in_order(rows, batch_size if enough else max(1, len(rows) // world))[rank::world]
+    enough = math.ceil(len(rows) / batch_size) >= world_size
+    return consecutive_batches(rows, batch_size if enough else max(1, len(rows) // world_size))[rank::world_size]
 
 
-def make_loader(dataset: Rows, batches: Sampler[np.ndarray] | Sequence[np.ndarray]) -> DataLoader[Any]:
-    """Load `batches` of rows in this process: reading a memory map leaves worker processes nothing to do."""
+def make_loader(dataset: StoreDataset, batches: Sampler[np.ndarray] | Sequence[np.ndarray]) -> DataLoader[Any]:
+    """Load `batches` of rows in this process: reading a memory map is too fast to gain from worker processes."""
     return DataLoader(
         dataset,
         sampler=batches,
-        batch_size=None,  # the sampler hands over whole batches
+        batch_size=None,  # the sampler yields complete batches
         num_workers=0,
         pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # else every pass would draw from the global one, and resuming be inexact
+        generator=torch.Generator(),  # otherwise every pass advances the global generator, and resuming is inexact
     )

@@ -1,21 +1,21 @@
-"""Flowers: colour photographs of five classes, or a synthetic stand-in."""
+"""Flowers: colour photographs in five classes, or synthetic images."""
 
 from pathlib import Path
 from typing import Any
 
 from fewlabels.data.base import ImageDataModule
-from fewlabels.data.bouquet import FLOWERS, flower
-from fewlabels.data.download import fetch_archive
-from fewlabels.data.store import Source
-from fewlabels.data.synthetic import drawn_source
+from fewlabels.data.image_store.download import download_archive
+from fewlabels.data.image_store.store import Source
+from fewlabels.data.synthetic.drawing import synthetic_source
+from fewlabels.data.synthetic.synthetic_flowers import FLOWERS, flower
 
 
 class Flowers(ImageDataModule):
-    """Class folders in the layout of Kaggle's Flowers Recognition, or TensorFlow's flower_photos.
+    """Class folders in the layout of Kaggle's Flowers Recognition or TensorFlow's flower_photos.
 
     Args:
-        url: The archive of flower_photos, fetched if `download` says so.
-        archive_bytes: Its length, if known; None: what the server announces.
+        url: The archive of flower_photos, downloaded if `download` allows it.
+        archive_bytes: Its length; None: the length that the server states.
         **settings: As for `ImageDataModule`.
     """
 
@@ -27,12 +27,12 @@ class Flowers(ImageDataModule):
         super().__init__(**settings)
         self.url, self.archive_bytes = url, archive_bytes
 
-    def draw(self) -> Source:
-        """Draw flowers."""
-        return drawn_source(
+    def make_synthetic(self) -> Source:
+        """Synthetic flowers."""
+        return synthetic_source(
             self.name, list(FLOWERS), flower, resize=self.resize, size=self.size, channels=self.channels
         )
 
-    def fetch(self, root: Path) -> None:
+    def download_to(self, root: Path) -> None:
         """Download flower_photos."""
-        fetch_archive(self.url, root, self.archive_bytes)
+        download_archive(self.url, root, self.archive_bytes)

@@ -1,21 +1,21 @@
-"""Plankton: greyscale crops in class folders, FlowCAMNet, or a synthetic stand-in."""
+"""Plankton: greyscale images in class folders, FlowCAMNet, or synthetic images."""
 
 from pathlib import Path
 from typing import Any
 
 from fewlabels.data.base import ImageDataModule
-from fewlabels.data.download import fetch_archive
-from fewlabels.data.organisms import ORGANISMS, organism
-from fewlabels.data.store import Source
-from fewlabels.data.synthetic import drawn_source
+from fewlabels.data.image_store.download import download_archive
+from fewlabels.data.image_store.store import Source
+from fewlabels.data.synthetic.drawing import synthetic_source
+from fewlabels.data.synthetic.synthetic_plankton import ORGANISMS, organism
 
 
 class Plankton(ImageDataModule):
-    """A class-per-folder tree of plankton, some classes kept unseen in pretraining.
+    """Plankton in one folder per class; some classes are held out from pretraining.
 
     Args:
-        url: FlowCAMNet's archive (https://www.seanoe.org/data/00908/101961), fetched if `download` says so.
-        archive_bytes: Its length, if known; None: what the server announces.
+        url: FlowCAMNet's archive (https://www.seanoe.org/data/00908/101961), downloaded if `download` allows it.
+        archive_bytes: Its length; None: the length that the server states.
         **settings: As for `ImageDataModule`.
     """
 
@@ -27,12 +27,12 @@ class Plankton(ImageDataModule):
         super().__init__(**settings)
         self.url, self.archive_bytes = url, archive_bytes
 
-    def draw(self) -> Source:
-        """Draw organisms."""
-        return drawn_source(
+    def make_synthetic(self) -> Source:
+        """Synthetic organisms."""
+        return synthetic_source(
             self.name, list(ORGANISMS), organism, resize=self.resize, size=self.size, channels=self.channels
         )
 
-    def fetch(self, root: Path) -> None:
+    def download_to(self, root: Path) -> None:
         """Download FlowCAMNet."""
-        fetch_archive(self.url, root, self.archive_bytes)
+        download_archive(self.url, root, self.archive_bytes)

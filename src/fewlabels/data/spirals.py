@@ -1,4 +1,4 @@
-"""Two interleaved spiral arms in the plane: one curve, if one knew."""
+"""Points along two interleaved spiral arms in the plane, with their true position on the curve."""
 
 from typing import Any
 
@@ -7,21 +7,23 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from fewlabels.data.batches import EpochBatches, Rows, dealt, in_order, make_loader
-from fewlabels.distributed import rank, world_size
-from fewlabels.errors import UserError
+from fewlabels.core.distributed import rank, world_size
+from fewlabels.core.errors import UserError
+from fewlabels.core.interfaces import Modality
+from fewlabels.data.batches import EpochBatches, StoreDataset, consecutive_batches, make_loader, shard_batches
+from fewlabels.data.setting_checks import check_minimum
 
 RADIUS = 2.0
-"""Where the arms end. The mean of x² and of y² is then 1, which is what networks like."""
+"""Distance of the arms' outer ends from the origin. The means of x² and y² are then about 1."""
 SPLITS = ("train", "val", "test")
 
 
 def spiral(position: NDArray[np.float64], turns: float) -> NDArray[np.float64]:
-    """Walk along two Archimedean arms that meet in the origin, each the other's reflection in that point.
+    """Points on two Archimedean arms that meet in the origin; each arm is the other's reflection in the origin.
 
     Args:
-        position: [n] in [-1, 1]: arc length from the centre as a share of an arm's, negative on arm B.
-        turns: How often an arm winds about the centre; the arms lie RADIUS / (2 turns) apart.
+        position: [n] in [-1, 1]: arc length from the origin as a fraction of an arm's length, negative on arm B.
+        turns: Turns of each arm around the origin; the arms are RADIUS / (2 turns) apart.
 
     Returns:
         [n, 2]; the outer ends have distance RADIUS from the origin.
@@ -34,33 +36,39 @@ def spiral(position: NDArray[np.float64], turns: float) -> NDArray[np.float64]:
 
 
 class Spirals(pl.LightningDataModule):
-    """Points scattered about two spiral arms, drawn anew for every seed.
+    """Noisy points on two spiral arms, generated from the seed.
 
-    Each split is a sample of its own that covers the whole curve evenly: n equal lengths of arc, one point somewhere in
-    each. So the neighbour graph of one split has no holes, and splits of equal size pose the same task.
+    Each split of n points covers the whole curve evenly: the curve is divided into n pieces of equal length, with one
+    random point in each. So the neighbour graph of a split has no gaps, and splits of equal size are equally hard.
 
     Args:
-        n_points: Of all splits together.
-        noise: Standard deviation of the scatter, in the coordinates' unit (the arms end at radius 2).
-        turns: Of each arm about the centre.
+        n_points: Points of all splits together.
+        noise: Standard deviation of the noise, in the unit of the coordinates (the arms end at radius 2).
+        turns: Turns of each arm around the origin.
         batch_size: Points per device and step.
-        seed: Of the points and of the order of training.
-        val_fraction: Share of the points for validation.
-        test_fraction: Share of the points for the final test.
-        passes: How often an epoch shows each training point. There are few; an epoch of three steps would be all
-            bookkeeping.
+        seed: Seed of the points and of the order of training.
+        val_fraction: Fraction of the points for validation.
+        test_fraction: Fraction of the points for the final test.
+        passes: Times that an epoch uses each training point; one pass would be an epoch of a few steps.
 
     Attributes:
-        classes: Of `labels`: which arm.
-        labels: int64 [N]; training does not need them.
-        notices: Nothing to announce.
+        classes: Names of the two arms.
+        labels: int64 [N], the arm of each point.
+        notices: Always empty.
 
     Raises:
-        UserError: a setting is out of range.
+        UserError: A setting is out of range.
     """
 
-    name, kind, synthetic = "spirals", "points", False
-    size, channels, mean, std = None, 2, (0.0,), (1.0,)
+    name, synthetic = "spirals", False
+    modality: Modality = "points"
+    channels = 2
+    size: int | None = None
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    root: str | None = None
+    fingerprint: str | None = None
+    store_key: str | None = None
 
     def __init__(
         self,
@@ -75,38 +83,41 @@ class Spirals(pl.LightningDataModule):
         passes: int = 1,
     ) -> None:
         super().__init__()
-        _at_least("n_points batch_size passes", 1, n_points, batch_size, passes)
-        _at_least("noise val_fraction test_fraction", 0, noise, val_fraction, test_fraction)
+        for key, number in {"n_points": n_points, "batch_size": batch_size, "passes": passes}.items():
+            check_minimum(key, number, 1)
+        for key, value in {"noise": noise, "val_fraction": val_fraction, "test_fraction": test_fraction}.items():
+            check_minimum(key, value, 0)
         if turns <= 0:
             raise UserError(f"data.turns={turns} must be above 0, such as 1.5.")
         if val_fraction + test_fraction >= 1:
             raise UserError(
-                f"data.val_fraction={val_fraction} and data.test_fraction={test_fraction} leave no points to train on: "
-                "their sum must be below 1."
+                f"data.val_fraction={val_fraction} and data.test_fraction={test_fraction}: their sum must be below 1; "
+                "the rest is for training."
             )
         self.n_points, self.noise, self.turns = n_points, noise, turns
         self.batch_size, self.seed, self.passes = batch_size, seed, passes
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
-        self.classes = ["arm A", "arm B"]
+        self.classes = self.seen_classes = ["arm A", "arm B"]
+        self.unseen_classes: list[str] = []
         self.notices: list[str] = []
 
     def setup(self, stage: str | None = None) -> None:
-        """Draw the points (every process draws the same)."""
+        """Generate the points; every process generates the same."""
         if hasattr(self, "labels"):
             return
         val, test = round(self.n_points * self.val_fraction), round(self.n_points * self.test_fraction)
         edges = np.cumsum([0, self.n_points - val - test, val, test])
         self._rows = {s: np.arange(*edges[i : i + 2], dtype=np.int64) for i, s in enumerate(SPLITS)}
         rng = np.random.default_rng(self.seed)
-        position = np.concatenate([_even(len(rows), rng) for rows in self._rows.values()])
+        position = np.concatenate([_even_positions(len(rows), rng) for rows in self._rows.values()])
         noise = self.noise * rng.standard_normal((self.n_points, 2))
         self._points = (spiral(position, self.turns) + noise).astype(np.float32)
         self._position = position.astype(np.float32)
-        self.labels = (position < 0).astype(np.int64)
+        self.labels: NDArray[Any] = (position < 0).astype(np.int64)
         self.paths = [f"{self.classes[label]}/{row}" for row, label in enumerate(self.labels)]
 
     def indices(self, split: str) -> NDArray[np.int64]:
-        """Rows of "train", "val" or "test" in the table of all points, int64 [n]; none for any other split."""
+        """Rows of "train", "val" or "test", int64 [n]; none for any other split."""
         return self._rows.get(split, np.empty(0, np.int64))
 
     def points(self, split: str) -> NDArray[np.float32]:
@@ -114,44 +125,42 @@ class Spirals(pl.LightningDataModule):
         return self._points[self.indices(split)]
 
     def position(self, split: str) -> NDArray[np.float32]:
-        """The truth, float32 [n]: where on the curve a point was before the noise, see `spiral`; never trained on."""
+        """Ground-truth position on the curve before noise, float32 [n] in [-1, 1], see `spiral`; not trained on."""
         return self._position[self.indices(split)]
 
     def labelled(self) -> NDArray[np.int64]:
-        """Rows of the training points; which arm they lie on is known of all."""
+        """Rows of the training points, int64 [m]; all of them are labelled with their arm."""
         return self.indices("train")
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Load "train" `passes` times over, shuffled anew in every epoch; every rank gets its share of each batch."""
+        """Load "train" `passes` times per epoch, in a new order every epoch; each rank gets its slice of each batch."""
         rows = np.tile(self.indices("train"), self.passes)
         batches = EpochBatches(rows, self.batch_size, self.seed, rank(), world_size())
         return make_loader(self._dataset(), batches)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Load "val" in order; batch k goes to rank k % world. Ranks may get different numbers of batches."""
-        return make_loader(self._dataset(), dealt(self.indices("val"), self.batch_size, rank(), world_size()))
+        """Load "val" in order; batch k goes to rank k % world size, so ranks may get different numbers of batches."""
+        return self._held_out_loader("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Load "test", likewise."""
-        return make_loader(self._dataset(), dealt(self.indices("test"), self.batch_size, rank(), world_size()))
+        """Load "test" in order, split among ranks like "val"."""
+        return self._held_out_loader("test")
 
     def loader(self, split_or_indices: str | NDArray[np.int64], batch_size: int | None = None) -> DataLoader[Any]:
         """Load a whole split, or any rows, in order, on this process alone."""
         rows = self.indices(split_or_indices) if isinstance(split_or_indices, str) else split_or_indices
-        return make_loader(self._dataset(), in_order(np.asarray(rows, np.int64), batch_size or self.batch_size))
+        batches = consecutive_batches(np.asarray(rows, np.int64), batch_size or self.batch_size)
+        return make_loader(self._dataset(), batches)
 
-    def _dataset(self) -> Rows:
-        return Rows(self._points, self.labels)
+    def _held_out_loader(self, split: str) -> DataLoader[Any]:
+        return make_loader(self._dataset(), shard_batches(self.indices(split), self.batch_size, rank(), world_size()))
+
+    def _dataset(self) -> StoreDataset:
+        return StoreDataset(self._points, self.labels)
 
 
-def _even(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """One position in each of n equal parts of [-1, 1], in random order."""
+def _even_positions(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """One random position in each of n equal pieces of [-1, 1], in random order."""
     position = (np.arange(n) + rng.random(n)) / max(n, 1) * 2 - 1
     rng.shuffle(position)
     return position
-
-
-def _at_least(keys: str, least: float, *values: float) -> None:
-    for key, value in zip(keys.split(), values, strict=True):
-        if not value >= least:
-            raise UserError(f"data.{key}={value} must be at least {least}.")

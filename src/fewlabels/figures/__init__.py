@@ -1,1 +1,1 @@
-"""Figure functions: arrays in, a matplotlib `Figure` out."""
+"""Figure functions: arrays or tables in, a matplotlib Figure out."""

@@ -1,29 +1,35 @@
-"""What all figures share: colours that the colour-blind can tell apart, sizes, and the caption."""
+"""Shared style of all figures: colours, axes, captions, legends and thumbnails."""
 
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
-"""Up to 8 classes: seven colours of Okabe and Ito (2008), the faint yellow replaced by a brown."""
+"""Eight colours for colour-blind readers: seven of Okabe and Ito (2008), their pale yellow replaced by a brown."""
 POSITIVE, NEGATIVE = PALETTE[0], "#C8442B"
 CONTINUOUS = "viridis"
-"""Lightness grows along it, so that it reads in grey too."""
+"""Its lightness increases monotonically, so that it can be read in greyscale."""
 INK, MUTED = "#222222", "#666666"
+CHANCE = "chance level"
 
 
-def new_figure(width: float, height: float) -> Any:
-    """Make an empty matplotlib Figure of `width` × `height` inches that lays itself out; no window, no pyplot."""
+def new_figure(width: float, height: float) -> "Figure":
+    """Make an empty Figure of `width` × `height` inches with constrained layout, without pyplot and its windows."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
 
 
-def tidy(axis: Any) -> None:
-    """Take away the frame's upper and right side and quieten what remains."""
+def tidy(axis: "Axes") -> None:
+    """Remove the top and right spine and mute the remaining ones."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.spines[["left", "bottom"]].set_color(MUTED)
     axis.tick_params(colors=MUTED, labelsize=9)
@@ -31,45 +37,70 @@ def tidy(axis: Any) -> None:
     axis.yaxis.label.set_color(INK)
 
 
-def caption(figure: Any, text: str, *, n: int, synthetic: bool = False) -> None:
-    """Write n, what the figure needs said, and whether the data are synthetic, below the figure.
+def caption(figure: "Figure", text: str, *, n: int, synthetic: bool = False) -> None:
+    """Write a caption below the figure: "n = 120 test images; 95% intervals; SYNTHETIC images".
 
     Args:
-        figure: With the constrained layout of `new_figure`, which makes room.
-        text: Without full stop; may be empty.
-        n: How many samples are shown.
-        synthetic: The images were drawn by the program.
+        figure: Its constrained layout makes room for the caption.
+        text: Starts with what is counted, such as "test images; 95% intervals"; without full stop.
+        n: Number of samples shown.
+        synthetic: Whether the images are synthetic.
     """
-    parts = [f"n = {n:,}", text, "SYNTHETIC images, drawn by the program" if synthetic else ""]
-    said = "; ".join(part for part in parts if part)
-    figure.supxlabel(textwrap.fill(said, int(14 * figure.get_size_inches()[0])), fontsize=9, color=MUTED)
+    text = f"n = {n:,} {text}" + ("; SYNTHETIC images" if synthetic else "")
+    figure.supxlabel(textwrap.fill(text, int(14 * figure.get_size_inches()[0])), fontsize=9, color=MUTED)
 
 
 def class_colours(labels: NDArray[np.int64], classes: Sequence[str]) -> list[tuple[str, str, NDArray[np.bool_]]]:
-    """Who is drawn how: (name, colour, mask bool [N]), what is least important first; labels below -1 are not drawn.
+    """Assign colours to classes: (name, colour, mask bool [N]), in drawing order, the background first.
 
-    More classes than colours: the largest keep a colour of their own, the rest are drawn together in grey, since
-    nobody can tell sixty colours apart.
+    If there are more classes than colours, the smallest classes share a grey.
+
+    Args:
+        labels: int64 [N]; -1 means unlabelled; lower values are in no group.
+        classes: Names that the labels index into.
     """
-    found, counts = np.unique(labels[labels >= 0], return_counts=True)
-    order = found[np.argsort(-counts, kind="stable")]
-    own = order if len(order) <= len(PALETTE) else order[: len(PALETTE) - 1]
-    drawn = [(classes[label], colour, labels == label) for label, colour in zip(sorted(own), PALETTE, strict=False)]
-    rest = (labels >= 0) & ~np.isin(labels, own)
-    few = [("unlabelled", "#DDDDDD", labels == -1), (f"{len(order) - len(own)} other classes", "#BBBBBB", rest)]
-    return [group for group in few if group[2].any()] + drawn
+    present, counts = np.unique(labels[labels >= 0], return_counts=True)
+    by_size = present[np.argsort(-counts, kind="stable")]
+    coloured = by_size if len(by_size) <= len(PALETTE) else by_size[: len(PALETTE) - 1]
+    groups = [
+        (classes[label], colour, labels == label) for label, colour in zip(sorted(coloured), PALETTE, strict=False)
+    ]
+    others = (labels >= 0) & ~np.isin(labels, coloured)
+    background = [
+        ("unlabelled", "#DDDDDD", labels == -1),
+        (f"{len(by_size) - len(coloured)} other classes", "#BBBBBB", others),
+    ]
+    return [group for group in background if group[2].any()] + groups
 
 
-def legend_above(figure: Any, handles: Sequence[Any], labels: Sequence[str], columns: int = 4) -> None:
-    """A legend of its own above all axes, where it covers nothing."""
+def chance_line(axis: "Axes", classes: int) -> None:
+    """Draw the accuracy at chance level, in %, as a dotted line with a legend entry."""
+    axis.axhline(100 / classes, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), label=CHANCE)
+
+
+def legend_entries(axis: "Axes") -> "tuple[list[Artist], list[str]]":
+    """Handles and labels of an axis, the chance level last."""
+    entries = sorted(zip(*axis.get_legend_handles_labels(), strict=True), key=lambda entry: entry[1] == CHANCE)
+    return [handle for handle, _ in entries], [label for _, label in entries]
+
+
+def legend_above(figure: "Figure", handles: "Sequence[Artist]", labels: Sequence[str]) -> None:
+    """Add a legend above all axes, with at most four columns, and fewer if the labels are long."""
+    letters = 13 * figure.get_size_inches()[0]
+    columns = int(np.clip(letters / (max(map(len, labels)) + 8), 1, 4))
     figure.legend(
         handles, labels, loc="outside upper center", ncols=columns, frameon=False, fontsize=9, markerscale=1.5,
         handletextpad=0.4, columnspacing=1.2,
     )  # fmt: skip
 
 
-def thumbnail(axis: Any, image: NDArray[np.uint8], text: str = "", colour: str | None = None) -> None:
-    """Show one image uint8 [C, H, W] without axes, a caption below it and a frame if it has a colour."""
+def repeats_text(count: int | str) -> str:
+    """What a mean is over, for captions."""
+    return "1 repeat" if count == 1 else f"means over {count} repeats, 95% intervals"
+
+
+def thumbnail(axis: "Axes", image: NDArray[np.uint8], text: str = "", colour: str | None = None) -> None:
+    """Show an image uint8 [C, H, W] with an optional text below it and an optional coloured frame."""
     axis.imshow(np.moveaxis(image, 0, -1).squeeze(), cmap="grey", vmin=0, vmax=255)
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(colour is not None)
@@ -80,11 +111,15 @@ def thumbnail(axis: Any, image: NDArray[np.uint8], text: str = "", colour: str |
 
 
 def shortened(name: str, length: int = 22) -> str:
-    """A name that fits: its words cut short from the first on if need be, underscores read as spaces."""
-    name = name.encode(errors="replace").decode()  # bytes that are no UTF-8
+    """Shorten a name to at most `length` characters: abbreviate words from the first, then cut in the middle.
+
+    Underscores become spaces.
+    """
+    name = name.encode(errors="replace").decode()  # file names need not be UTF-8
     words = name.replace("_", " ").split()
     for number in range(len(words) - 1):
         if len(" ".join(words)) > length:
             words[number] = f"{words[number][:4]}." if len(words[number]) > 5 else words[number]
     name = " ".join(words)
-    return name if len(name) <= length else f"{name[: length - 1]}…"
+    end = length // 3
+    return name if len(name) <= length else f"{name[: length - end - 1].rstrip()}…{name[-end:].lstrip()}"

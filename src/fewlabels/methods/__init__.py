@@ -1,1 +1,1 @@
-"""Pretraining methods: one file each, what they share in `base` and `heads`."""
+"""Training methods, one file each; `base` holds what they share."""

@@ -1,4 +1,4 @@
-"""ArcFace: a classifier by angles with a margin, trained on the labels of the classes that are seen."""
+"""ArcFace: a supervised baseline, a classifier by angles with a margin."""
 
 import math
 from collections.abc import Sequence
@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewlabels.batch import Batch
-from fewlabels.errors import UserError
+from fewlabels.core.batch import Batch
+from fewlabels.core.errors import UserError
 from fewlabels.methods.base import Method
-from fewlabels.views import RandomViews
+from fewlabels.methods.views import RandomViews
 
 
 class ArcFace(Method):
@@ -19,13 +19,13 @@ class ArcFace(Method):
     The loss is pytorch-metric-learning's.
 
     Args:
-        views: What may change in an image without making it another.
+        views: Augmentation of training images.
         margin: m, in degrees; 28.6 (0.5 radians) in the paper.
-        scale: s, the length that embeddings are given; 64 in the paper.
+        scale: s, the norm of the rescaled embeddings; 64 in the paper.
         shared: `backbone`, `optimizer` and `seed`, see `Method`.
 
     Raises:
-        UserError: A margin outside 0 to 90 degrees, or a scale that is not positive.
+        UserError: The margin is outside [0, 90) degrees, or the scale is not positive.
     """
 
     supervised = True
@@ -38,28 +38,28 @@ class ArcFace(Method):
             raise UserError(f"method.scale={scale}: give a number above 0; 64 is usual.")
         self.views, self.margin, self.scale = views, margin, scale
 
-    def learn(self, classes: Sequence[str], counts: Sequence[int]) -> None:
-        """Make the classes' directions, which the loss holds."""
+    def set_classes(self, classes: Sequence[str], counts: Sequence[int]) -> None:
+        """Build the loss, which holds one weight vector per class."""
         from pytorch_metric_learning.losses import ArcFaceLoss
 
-        super().learn(classes, counts)
+        super().set_classes(classes, counts)
         self.loss = ArcFaceLoss(len(classes), self.backbone.dim, margin=self.margin, scale=self.scale)
 
     def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """The loss of this rank's images; in validation too it is the one with the margin."""
+        """Compute the loss of this rank's images, with the margin in validation too."""
         x = self.views(batch.x, generator) if self.training else batch.x
         z = self.embed(x).float()
         with torch.autocast(z.device.type, enabled=False):
             loss = self.loss(z, batch.y)
-            told = self.loss.get_logits(z).argmax(1)
+            predicted = self.loss.get_logits(z).argmax(1)
         return {
             "loss": loss,
-            "loss_chance": z.new_tensor(self.chance),
-            "accuracy": (told == batch.y).float().mean(),
+            "loss_chance": z.new_tensor(self.chance_loss),
+            "accuracy": (predicted == batch.y).float().mean(),
         }
 
     @property
-    def chance(self) -> float:
-        """The loss of embeddings at right angles to all directions: the margin counts against the true class alone."""
-        handicap = self.scale * math.sin(math.radians(self.margin))
-        return handicap + math.log(math.exp(-handicap) + len(self.classes) - 1)
+    def chance_loss(self) -> float:
+        """The loss of an embedding orthogonal to all class vectors; the margin lowers the true class's logit."""
+        penalty = self.scale * math.sin(math.radians(self.margin))
+        return penalty + math.log(math.exp(-penalty) + len(self.classes) - 1)

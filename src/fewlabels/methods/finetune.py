@@ -1,4 +1,4 @@
-"""Finetuning: a network that may have been pretrained learns the classes from the labels that there are."""
+"""Finetuning: supervised training of a classifier on a backbone, pretrained or not."""
 
 import math
 from collections.abc import Sequence
@@ -9,27 +9,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import CatMetric
 
-from fewlabels.batch import Batch
-from fewlabels.errors import UserError
+from fewlabels.core.batch import Batch
+from fewlabels.core.errors import UserError
+from fewlabels.core.optim import ParameterGroup
 from fewlabels.methods.base import Method
-from fewlabels.metrics import Answers, scores
-from fewlabels.optim import Slow
-from fewlabels.views import RandomViews
+from fewlabels.methods.views import RandomViews
+from fewlabels.probing.classification_metrics import Predictions, scores
 
 
 class Finetune(Method):
-    """A linear classifier on the backbone, and the backbone with it.
+    """A linear classifier on the backbone; both are trained.
 
     Args:
-        views: Light changes that leave an image's class the same, in training alone.
-        backbone_lr: Rate of the backbone as a share of the head's; 0 freezes it, its batch norms included.
-        unfreeze_after: Epochs in which the head learns alone, on a backbone that stands still.
-        label_smoothing: Share of the target that is spread over all classes (Szegedy et al. 2016, §7).
-        balanced: Weight classes by the inverse of their number of labels, so that rare ones count as much.
+        views: Augmentation of training images.
+        backbone_lr: Learning rate of the backbone as a fraction of the head's; 0 freezes it, batch norms included.
+        unfreeze_after: Epochs in which only the head is trained and the backbone is frozen.
+        label_smoothing: Fraction of the target that is spread over all classes (Szegedy et al. 2016, §7).
+        balanced: Weight classes by the inverse of their number of labels.
         shared: `backbone`, `optimizer` and `seed`, see `Method`.
 
     Raises:
-        UserError: A share or a number of epochs that is out of range.
+        UserError: A fraction or a number of epochs is out of range.
     """
 
     supervised = True
@@ -46,54 +46,55 @@ class Finetune(Method):
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
-        for name, value, most in (("backbone_lr", backbone_lr, math.inf), ("label_smoothing", label_smoothing, 1)):
-            if not 0 <= value < most:
-                raise UserError(f"method.{name}={value}: give a number of at least 0{' below 1' if most == 1 else ''}.")
+        if not 0 <= backbone_lr < math.inf:
+            raise UserError(f"method.backbone_lr={backbone_lr}: give a number of at least 0, such as 0.1.")
+        if not 0 <= label_smoothing < 1:
+            raise UserError(f"method.label_smoothing={label_smoothing}: give a number of at least 0 and below 1.")
         if unfreeze_after < 0:
             raise UserError(f"method.unfreeze_after={unfreeze_after}: give a number of epochs, 0 or more.")
         self.views, self.label_smoothing, self.balanced = views, label_smoothing, balanced
         self.backbone_lr, self.unfreeze_after = backbone_lr, unfreeze_after
         if not backbone_lr:
             self.backbone.requires_grad_(False)
-        self.answers: Answers | None = None  # of the part that was looked at last
-        self.told = {name: CatMetric(nan_strategy="disable") for name in ("logits", "truth", "index")}
+        self.predictions: Predictions | None = None  # of the split evaluated last
+        self.outputs = {name: CatMetric(nan_strategy="disable") for name in ("logits", "labels", "index")}
 
-    def learn(self, classes: Sequence[str], counts: Sequence[int]) -> None:
-        """Make the head."""
-        super().learn(classes, counts)
+    def set_classes(self, classes: Sequence[str], counts: Sequence[int]) -> None:
+        """Build the head and the class weights."""
+        super().set_classes(classes, counts)
         self.head = nn.Linear(self.backbone.dim, len(classes))
-        nn.init.zeros_(self.head.weight)  # every class is as likely at first, whatever the scale of the embeddings
+        nn.init.zeros_(self.head.weight)  # all classes start equally likely, whatever the scale of the embeddings
         nn.init.zeros_(self.head.bias)
         weights = torch.tensor(counts).float().clamp_min(1).reciprocal()
         self.register_buffer("weights", weights / weights.mean() if self.balanced else torch.ones(len(classes)))
 
     @property
     def frozen(self) -> bool:
-        """Whether the backbone stands still in this epoch."""
+        """Whether the backbone is frozen in this epoch."""
         return not self.backbone_lr or self.current_epoch < self.unfreeze_after
 
-    def slow(self, steps_per_epoch: int) -> Slow | None:
-        """The backbone."""
-        return (
-            Slow(self.backbone, self.backbone_lr, self.unfreeze_after * steps_per_epoch) if self.backbone_lr else None
-        )
+    def parameter_group(self, steps_per_epoch: int) -> ParameterGroup | None:
+        """The backbone with its own learning rate, unless it is never trained."""
+        if not self.backbone_lr:
+            return None
+        return ParameterGroup(self.backbone, self.backbone_lr, self.unfreeze_after * steps_per_epoch)
 
     def on_train_start(self) -> None:
-        """As at the start of an epoch, which a run that goes on in mid-epoch does not have."""
+        """Set the mode here too: a run resumed within an epoch has no start of that epoch."""
         super().on_train_start()
         self.on_train_epoch_start()
 
     def on_train_epoch_start(self) -> None:
-        """A backbone that stands still keeps its batch norms' statistics too."""
+        """Keep a frozen backbone in eval mode, so that its batch norm statistics do not change."""
         self.backbone.train(not self.frozen)
 
     def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Cross-entropy; its chance level is that of answering every class alike."""
+        """Compute the cross-entropy; at chance level, all classes are equally likely."""
         x = self.views(batch.x, generator) if self.training else batch.x
         logits = self.head(self.embed(x)).float()
         if not self.training:
-            for name, value in (("logits", logits), ("truth", batch.y), ("index", batch.index)):
-                self.told[name].to(self.device).update(value.float())
+            for name, value in (("logits", logits), ("labels", batch.y), ("index", batch.index)):
+                self.outputs[name].to(self.device).update(value.float())
         smoothing = self.label_smoothing if self.training else 0.0
         return {
             "loss": F.cross_entropy(logits, batch.y, weight=self.weights, label_smoothing=smoothing),
@@ -103,14 +104,14 @@ class Finetune(Method):
 
     def _log_means(self, split: str) -> None:
         super()._log_means(split)
-        logits, truth, index = (self.told[name].compute() for name in ("logits", "truth", "index"))
-        for metric in self.told.values():
+        logits, labels, index = (self.outputs[name].compute() for name in ("logits", "labels", "index"))
+        for metric in self.outputs.values():
             metric.reset()
         if not logits.isfinite().all():
             raise UserError(
-                f"The network's answers to the {split} images are not finite: the training has diverged. Lower "
+                f"The network's predictions on the {split} split are not finite: the training has diverged. Lower "
                 "method.optimizer.lr, or raise method.optimizer.warmup_epochs."
             )
-        order = index.argsort()  # the same for any number of processes
-        self.answers = Answers(logits[order].cpu(), truth[order].long().cpu(), index[order].long().cpu())
-        self.log_dict({f"{split}/{name}": value for name, value in scores(self.answers).items()})
+        order = index.argsort()  # independent of the number of ranks
+        self.predictions = Predictions(logits[order].cpu(), labels[order].long().cpu(), index[order].long().cpu())
+        self.log_dict({f"{split}/{name}": value for name, value in scores(self.predictions).items()})

@@ -1,4 +1,4 @@
-"""RotNet: tell by how much an image has been turned."""
+"""RotNet: predict by which angle an image was rotated."""
 
 import math
 from typing import Any
@@ -7,25 +7,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewlabels.batch import Batch
-from fewlabels.errors import UserError
+from fewlabels.core.batch import Batch
+from fewlabels.core.errors import UserError
 from fewlabels.methods.base import Method
-from fewlabels.views import RandomViews, rotations
+from fewlabels.methods.views import RandomViews, rotations
 
 
 class RotNet(Method):
     """Unsupervised Representation Learning by Predicting Image Rotations (Gidaris et al. 2018).
 
-    Every image is shown in all its rotations within one batch (§3.1), so a batch of B costs `rotations` × B passes.
-    The task needs pictures that have an "up".
+    Every image is in the batch in all its rotations (§3.1), so a batch of B images costs `rotations` × B forward
+    passes. The task needs images with a canonical orientation.
 
     Args:
-        views: Drawn once per image, before turning; without rotations of its own.
+        views: Augmentation, drawn once per image before the rotations; must not rotate or flip vertically itself.
         rotations: 4 (steps of 90°), 2 (180°) or 3 (120°).
         shared: `backbone`, `optimizer` and `seed`, see `Method`.
 
     Raises:
-        UserError: Another number of rotations, or views that rotate.
+        UserError: Another number of rotations, or views that rotate or flip vertically.
     """
 
     def __init__(self, *, views: RandomViews, rotations: int = 4, **shared: Any) -> None:
@@ -34,14 +34,15 @@ class RotNet(Method):
             raise UserError(f"method.rotations={rotations}: give 4 (steps of 90°), 3 (120°) or 2 (180°).")
         if views.degrees or views.flips[1]:
             raise UserError(
-                "method.views: RotNet's views may neither rotate nor mirror up and down, since that is what it has to "
-                "tell. Set method.views.degrees=0 and method.views.vertical_flip=0."
+                f"method.views: degrees={views.degrees:g} and vertical_flip={views.flips[1]:g}, but views for RotNet "
+                "must not change the orientation, which it predicts. Set method.views.degrees=0 and "
+                "method.views.vertical_flip=0."
             )
         self.views, self.count = views, rotations
         self.head = nn.Linear(self.backbone.dim, rotations)
 
     def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Cross-entropy over the rotations; held-out images are turned without any other change."""
+        """Compute the cross-entropy over the rotations; outside training, images are rotated without augmentation."""
         x = self.views(batch.x, generator) if self.training else batch.x
         x = self.prepare(rotations(x, self.count))
         targets = torch.arange(self.count, device=x.device).repeat_interleave(len(batch.x))
@@ -52,7 +53,7 @@ class RotNet(Method):
             "rotation_accuracy": (logits.argmax(1) == targets).float().mean(),
         }
 
-    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def preview_views(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """One view of each image, in all its rotations."""
-        turned = rotations(self.views(x, generator), self.count).chunk(self.count)
-        return {"original": x / 255} | {f"{i * 360 // self.count}°": view for i, view in enumerate(turned)}
+        rotated = rotations(self.views(x, generator), self.count).chunk(self.count)
+        return {"original": x / 255} | {f"{i * 360 // self.count}°": view for i, view in enumerate(rotated)}

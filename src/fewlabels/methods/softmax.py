@@ -1,4 +1,4 @@
-"""Softmax: a classifier, trained on the labels of the classes that are seen; a baseline for what needs no labels."""
+"""Softmax: a supervised baseline, a classifier trained with cross-entropy."""
 
 import math
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewlabels.batch import Batch
+from fewlabels.core.batch import Batch
 from fewlabels.methods.base import Method
-from fewlabels.views import RandomViews
+from fewlabels.methods.views import RandomViews
 
 
 class Softmax(Method):
-    """Cross-entropy over a linear layer on the backbone; what serves afterwards is the backbone's embedding.
+    """Cross-entropy over a linear layer on the backbone.
 
     Args:
-        views: What may change in an image without making it another.
+        views: Augmentation of training images.
         shared: `backbone`, `optimizer` and `seed`, see `Method`.
     """
 
@@ -27,13 +27,13 @@ class Softmax(Method):
         super().__init__(**shared)
         self.views = views
 
-    def learn(self, classes: Sequence[str], counts: Sequence[int]) -> None:
-        """Make the head."""
-        super().learn(classes, counts)
+    def set_classes(self, classes: Sequence[str], counts: Sequence[int]) -> None:
+        """Build the head."""
+        super().set_classes(classes, counts)
         self.head = nn.Linear(self.backbone.dim, len(classes))
 
     def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Cross-entropy of this rank's images."""
+        """Compute the cross-entropy of this rank's images."""
         x = self.views(batch.x, generator) if self.training else batch.x
         logits = self.head(self.embed(x)).float()
         return {

@@ -1,34 +1,34 @@
-"""Triplets: an image is to lie closer to those of its class than to others; trained on labels of the seen classes."""
+"""Triplet: a supervised baseline; an image should be closer to images of its class than to others."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fewlabels.batch import Batch
-from fewlabels.distributed import gather_with_gradient, world_size
-from fewlabels.errors import UserError
+from fewlabels.core.batch import Batch
+from fewlabels.core.distributed import gather_with_gradient, world_size
+from fewlabels.core.errors import UserError
 from fewlabels.methods.base import Method
-from fewlabels.views import RandomViews
+from fewlabels.methods.views import RandomViews
 
 
 class Triplet(Method):
     """FaceNet's triplet loss with semi-hard negatives (Schroff et al. 2015, §3.1 and 3.2), by pytorch-metric-learning.
 
-    Distances are those of normalised embeddings. Triplets are formed in the global batch.
+    Distances are between normalised embeddings. Triplets are formed within the global batch.
 
     Args:
-        views: What may change in an image without making it another.
-        margin: α; 0.2 in the paper.
-        warmup_epochs: With all triplets, before only semi-hard ones are mined: those whose negative is further than
-            the positive, but not by the margin.
+        views: Augmentation of training images.
+        margin: α, a distance; 0.2 in the paper.
+        warmup_epochs: Epochs that use all triplets; later ones use semi-hard triplets only, whose negative is farther
+            than the positive by less than the margin.
         shared: `backbone`, `optimizer` and `seed`, see `Method`.
 
     Raises:
-        UserError: A margin that is not positive, or a negative number of epochs.
+        UserError: The margin is outside (0, 2), or the number of epochs is negative.
     """
 
-    least_batch = 3
+    min_batch_size = 3
     supervised = True
 
     def __init__(self, *, views: RandomViews, margin: float = 0.2, warmup_epochs: int = 5, **shared: Any) -> None:
@@ -45,7 +45,7 @@ class Triplet(Method):
         self.miner = TripletMarginMiner(margin=margin, type_of_triplets="semihard")
 
     def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """The loss over the global batch in training; in validation over all triplets of this batch alone."""
+        """Compute the loss over the global batch; outside training, over all triplets of this rank's batch."""
         x = self.views(batch.x, generator) if self.training else batch.x
         z, y = self.embed(x).float(), batch.y
         if self.training and world_size() > 1:

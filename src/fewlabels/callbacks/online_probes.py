@@ -1,0 +1,81 @@
+"""Probes during training: how well the embeddings predict validation labels, compared with the untrained network."""
+
+import copy
+from typing import Any, cast
+
+import numpy as np
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+
+from fewlabels.callbacks.access import data_of, embed_samples
+from fewlabels.probing.embeddings import Embeddings, sample
+from fewlabels.probing.probes import knn_accuracy, linear_accuracy
+
+
+class OnlineProbes(Callback):
+    """Log `val/knn_accuracy` and `val/linear_accuracy` every few epochs and after the last, and `…_untrained`.
+
+    The probes run on the first rank over fixed samples of both splits, so that no image is counted twice. They are
+    trained on the labels that `data.label_fraction` leaves; without labels, nothing is logged.
+
+    Args:
+        every_n_epochs: Epochs between two measurements.
+        neighbours: k of the kNN probe.
+        max_samples: Number of training samples, at most; of validation samples, a fifth of it.
+    """
+
+    def __init__(self, every_n_epochs: int = 10, neighbours: int = 20, max_samples: int = 2000) -> None:
+        self.every_n_epochs, self.neighbours, self.max_samples = every_n_epochs, neighbours, max_samples
+        self.untrained: nn.Module | None = None
+        self.baseline: dict[str, float] = {}
+        self._initial_weights: dict[str, Any] | None = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Copy the untrained network; it is measured at the first measurement, so that training starts at once."""
+        if trainer.is_global_zero and (self._initial_weights or trainer.ckpt_path is None):
+            untrained = cast("nn.Module", copy.deepcopy(pl_module.backbone))
+            if self._initial_weights:  # resumed before the measurement: the module already has trained weights
+                untrained.load_state_dict(self._initial_weights)
+            self.untrained = untrained
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure, if due."""
+        last = trainer.current_epoch + 1 == trainer.max_epochs or trainer.global_step >= trainer.max_steps > 0
+        if (
+            trainer.sanity_checking
+            or not trainer.is_global_zero
+            or not (last or (trainer.current_epoch + 1) % self.every_n_epochs == 0)
+        ):
+            return
+        metrics = self._measure(trainer, pl_module)
+        if self.untrained is not None:
+            trained, pl_module.backbone = pl_module.backbone, self.untrained
+            try:
+                self.baseline = self._measure(trainer, pl_module)
+            finally:
+                pl_module.backbone, self.untrained = trained, None
+        metrics |= {f"{name}_untrained": value for name, value in self.baseline.items()}
+        pl_module.log_dict({f"val/{name}": value for name, value in metrics.items()}, rank_zero_only=True)
+
+    def _measure(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
+        data = data_of(trainer)
+        parts: list[Embeddings] = []
+        for rows, limit in ((data.labelled(), self.max_samples), (data.indices("val"), self.max_samples // 5)):
+            chosen = sample(rows, limit)
+            if not len(chosen):
+                return {}
+            context = trainer.precision_plugin.forward_context()
+            parts.append(embed_samples(trainer, pl_module, chosen, context))
+        accuracies = {
+            "knn_accuracy": knn_accuracy(*parts, neighbours=self.neighbours),
+            "linear_accuracy": linear_accuracy(*parts),
+        }
+        return {name: value for name, value in accuracies.items() if not np.isnan(value)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The untrained network's accuracies, and until they are measured its weights."""
+        return {"baseline": self.baseline, "untrained": self.untrained and self.untrained.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.baseline, self._initial_weights = state_dict["baseline"], state_dict["untrained"]

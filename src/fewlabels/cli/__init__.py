@@ -1,0 +1,1 @@
+"""The command line: scripts, the console command, and messages for mistakes."""

@@ -1,0 +1,95 @@
+"""Checks of the command line before Hydra reads it, which would answer some mistakes with a traceback."""
+
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from fewlabels.cli.resolvers import RUNS, config_groups
+
+MODES = ({"-m", "--multirun"}, {"-c", "--cfg"}, {"-i", "--info"}, {"-r", "--run"}, {"-sc", "--shell-completion"})
+"""Hydra's flags that exclude each other."""
+DIRECTORY_KEYS = {"hydra.run.dir", "hydra.sweep.dir", "resume", "run"}
+
+
+def check_arguments(arguments: list[str], command: str) -> None:
+    """Exit with a message if directories are unusable, a choice is no name, or a value is swept twice.
+
+    Args:
+        arguments: Of the command line, without the name of the script.
+        command: Of the script, such as "evaluate".
+    """
+    _check_choices(arguments, command)
+    modes = [sorted(flags & set(arguments))[0] for flags in MODES if flags & set(arguments)]
+    if len(modes) > 1:
+        sys.exit(f"\n{' and '.join(modes)} exclude each other. Give one of them.")
+    given = dict(argument.partition("=")[::2] for argument in arguments)
+    if given.get("hydra.run.dir") == "":
+        sys.exit("\nhydra.run.dir= is empty: give a directory.")
+    for key in given.keys() & DIRECTORY_KEYS:
+        for name in given[key].strip("'\"[]").split(",") if key == "run" else [given[key].strip("'\"")]:
+            _check_directory(key, name.strip("[] "))
+    only_asks = any(a.startswith("-") and a not in ("-m", "--multirun") for a in arguments)  # such as --help
+    if not only_asks and not given.keys() & DIRECTORY_KEYS and (why := _unwritable(RUNS)):
+        sys.exit(f"\nRun directories go to {RUNS.absolute()}: {why}. Choose another place: hydra.run.dir=DIRECTORY.")
+    if given.get("resume", "null") != "null" and "hydra.run.dir" in given:
+        sys.exit("\nresume= and hydra.run.dir= exclude each other: a run is resumed in its own directory.")
+    if any(a in ("-m", "--multirun") for a in arguments):
+        _check_sweep(arguments)
+
+
+def prepare_arguments(arguments: list[str]) -> list[str]:
+    """Write `run=A,B` as the list `run=[A,B]`, since Hydra would take the comma for a sweep."""
+    return [_as_list(a) if a.startswith("run=") else a for a in arguments]
+
+
+def _as_list(argument: str) -> str:
+    key, _, value = argument.partition("=")
+    return f"{key}=[{value}]" if "," in value and value[0] not in "['\"" else argument
+
+
+def _check_choices(arguments: list[str], command: str) -> None:
+    """Refuse `group=null` and `group=3`, for which Hydra raises a ValueError, and a value without a key."""
+    no_name = re.compile(r"(?:null|true|false|[\d.]+)", re.IGNORECASE)
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and not key:
+            sys.exit(f"\n{argument} has no key: write key=value.")
+        if any(no_name.fullmatch(name) for name in value.split(",")) and (choices := config_groups(command).get(key)):
+            sys.exit(f"\n{argument}: there is no such choice. Choose from {', '.join(choices)}, or leave it out.")
+
+
+def _check_sweep(arguments: list[str]) -> None:
+    """Refuse to run one job twice."""
+    for key, values in (a.partition("=")[::2] for a in arguments if "=" in a and not set("[](){}'\"") & set(a)):
+        named = [os.path.normpath(value) if value else "" for value in values.split(",")]
+        if twice := [value for value in named if named.count(value) > 1]:
+            sys.exit(f"\n{key}={values} names {twice[0] or 'the empty value'} twice. Name every value once.")
+
+
+def _check_directory(key: str, name: str) -> None:
+    path = Path(name)
+    if key in ("resume", "run") and name != "null" and not (path / "config.yaml").is_file():
+        run = path.parent.parent if path.suffix == ".ckpt" else None
+        hint = f" For this checkpoint that is {key}={run}." if run and (run / "config.yaml").is_file() else ""
+        sys.exit(f"\n{key}={path}: there is no {path / 'config.yaml'}. Give a run directory.{hint}")
+    if "${" not in name and (why := _unwritable(path)):
+        sys.exit(f"\n{key}={name}: {why}. Choose a directory that you may write to.")
+
+
+def _unwritable(path: Path) -> str:
+    """Why a directory cannot be written to or created; empty if it can. Leaves nothing behind."""
+    made: list[Path] = []
+    try:
+        for folder in [*reversed(path.absolute().parents), path.absolute()]:
+            if not folder.exists():
+                folder.mkdir()
+                made.append(folder)
+        with tempfile.TemporaryFile(dir=path):
+            return ""
+    except OSError as error:
+        return f"it cannot be written to ({error.strerror})"
+    finally:
+        for folder in reversed(made):
+            folder.rmdir()

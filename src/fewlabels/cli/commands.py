@@ -1,0 +1,103 @@
+"""The commands: what each script runs, and how its overrides and its configuration are prepared."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig, OmegaConf
+
+from fewlabels.cli.app import run_app
+from fewlabels.training.config_checks import ConfigError, check_config, check_positive
+from fewlabels.training.finetune_defaults import fill_finetune_defaults
+from fewlabels.training.resume import resumed_config
+from fewlabels.training.run_dir import current_run_dir
+
+
+class Command(NamedTuple):
+    """What sets one script apart from another.
+
+    Attributes:
+        name: Of the script and of its file in conf/.
+        summary: One line for `fewlabels --help`.
+        held_back: Picks the overrides that change an earlier run's configuration, which Hydra must not apply to the
+            default one.
+        complete: Fills in the settings that follow from others, in place.
+        prepare: Makes the configuration to run from the composed one and the overrides that were held back; checks it.
+        run: Does the work; returns the run directory.
+    """
+
+    name: str
+    summary: str
+    held_back: Callable[[list[str]], list[str]]
+    complete: Callable[[DictConfig], None]
+    prepare: Callable[[DictConfig, list[str]], DictConfig]
+    run: Callable[[DictConfig], Path]
+
+
+def _of_a_resumed_run(arguments: list[str]) -> list[str]:
+    resumes = any(a.startswith("resume=") and a != "resume=null" for a in arguments)
+    return [a for a in arguments if resumes and "=" in a and not a.startswith(("resume=", "hydra.", "-"))]
+
+
+def _of_the_data(arguments: list[str]) -> list[str]:
+    return [a for a in arguments if a.startswith(("data=", "data."))]
+
+
+def _prepare_training(cfg: DictConfig, held_back: list[str]) -> DictConfig:
+    cfg = resumed_config(cfg, held_back) if cfg.get("resume") else cfg
+    check_config(cfg)
+    return cfg
+
+
+def _prepare_evaluation(cfg: DictConfig, held_back: list[str]) -> DictConfig:
+    if (cfg.run is None) == (cfg.checkpoint is None):
+        raise ConfigError("\nGive either run=RUN_DIR or checkpoint=FILE: the network to evaluate.")
+    check_positive(cfg, "repeats", "max_samples")
+    cfg.data = list(held_back)
+    return cfg
+
+
+def _train(cfg: DictConfig) -> Path:
+    """Train, in as many processes as the trainer asks for."""
+    from fewlabels.training.launch import launch
+
+    return launch("fewlabels.training.fit:train", cfg)
+
+
+def _evaluate(cfg: DictConfig) -> Path:
+    """Evaluate one run or checkpoint, or compare several runs."""
+    from fewlabels.evaluation.compare import compare
+    from fewlabels.evaluation.run import evaluate
+
+    settings: Any = OmegaConf.to_container(cfg, resolve=True)
+    directory = current_run_dir()
+    (compare if isinstance(settings["run"], list) else evaluate)(settings, directory)
+    return directory
+
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command("pretrain", "Pretrain a backbone on unlabelled images.", _of_a_resumed_run, lambda _: None,
+                _prepare_training, _train),
+        Command("finetune", "Train a classifier on labelled images, from a pretrained backbone or from scratch.",
+                _of_a_resumed_run, fill_finetune_defaults, _prepare_training, _train),
+        Command("evaluate", "Evaluate a trained backbone, or compare several: probes, figures, report.html.",
+                _of_the_data, lambda _: None, _prepare_evaluation, _evaluate),
+    )
+}  # fmt: skip
+
+
+def pretrain() -> None:
+    """`python src/pretrain.py`."""
+    run_app(COMMANDS["pretrain"])
+
+
+def finetune() -> None:
+    """`python src/finetune.py`."""
+    run_app(COMMANDS["finetune"])
+
+
+def evaluate() -> None:
+    """`python src/evaluate.py`."""
+    run_app(COMMANDS["evaluate"])

@@ -1,0 +1,1 @@
+"""Building blocks that import nothing from the rest of the package."""

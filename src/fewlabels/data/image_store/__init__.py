@@ -1,0 +1,1 @@
+"""Decode every image once into a memory-mapped array, and download archives of images."""

@@ -1,0 +1,103 @@
+"""Checks of the settings that all image datasets share, and notices about the images found."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from fewlabels.core.errors import UserError
+from fewlabels.data.image_store.decode import RESIZES
+from fewlabels.data.image_store.store import Source, Store
+
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in a greyscale image (ITU-R BT.601)."""
+MIN_SIZE = 8
+"""Smallest side in pixels."""
+
+
+def check_choice(key: str, value: object, accepted: Sequence[object]) -> None:
+    """Raise UserError unless `data.<key>` is one of the accepted values."""
+    if value not in accepted:
+        raise UserError(f"data.{key}={value} must be one of {', '.join(map(str, accepted))}.")
+
+
+def check_minimum(key: str, value: float, minimum: float, unit: str = "") -> None:
+    """Raise UserError if `data.<key>` is below its minimum, or NaN."""
+    if not value >= minimum:
+        raise UserError(f"data.{key}={value}: give at least {minimum}{unit and f' {unit}'}.")
+
+
+def check_image_settings(
+    *,
+    source: str,
+    sources: Sequence[str],
+    resize: str,
+    size: int,
+    channels: int,
+    batch_size: int,
+    min_class_size: int,
+    steps_per_epoch: int | None,
+) -> None:
+    """Raise UserError if a setting of an image dataset is out of range."""
+    check_choice("source", source, sources)
+    check_choice("resize", resize, RESIZES)
+    check_choice("channels", channels, (1, 3))
+    check_minimum("size", size, MIN_SIZE, "pixels")
+    check_minimum("batch_size", batch_size, 1, "image per device")
+    check_minimum("min_class_size", min_class_size, 1, "image")
+    if steps_per_epoch is not None:
+        check_minimum("steps_per_epoch", steps_per_epoch, 1, "step, or null")
+
+
+def normalisation(
+    mean: Sequence[float], std: Sequence[float], channels: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Convert mean and standard deviation, of pixels in [0, 1], to one value per channel.
+
+    A single value is used for all channels. For greyscale, three values are combined with the weights of luminance.
+
+    Raises:
+        UserError: The number of values does not fit, a value is not finite, or a standard deviation is not positive.
+    """
+    per_channel = _per_channel("mean", mean, channels), _per_channel("std", std, channels)
+    if min(per_channel[1]) <= 0:
+        raise UserError(f"data.std={list(std)}: give values above 0, such as 0.25. Pixels are divided by them.")
+    return per_channel
+
+
+def _per_channel(key: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
+    if not all(map(math.isfinite, values)):
+        raise UserError(f"data.{key}={list(values)}: give finite numbers, for pixels in [0, 1].")
+    if len(values) == 3 and channels == 1:
+        return (sum(weight * value for weight, value in zip(LUMINANCE, values, strict=True)),)
+    if len(values) not in (1, channels):
+        raise UserError(
+            f"data.{key}={list(values)} has {len(values)} values for data.channels={channels}; give 1 or {channels}."
+        )
+    return tuple(float(value) for value in values) * (channels // len(values))
+
+
+def remedy(sources: Sequence[str]) -> str:
+    """The settings that give real images, for messages."""
+    return "data.root=FOLDER" + (" or data.download=true" if "download" in sources else "")
+
+
+def image_notices(name: str, source: Source, store: Store, remedy: str) -> Iterator[str]:
+    """Yield what every log and report must say about the images: that they are synthetic, or that some are corrupt."""
+    count, corrupt = len(store.paths), store.corrupt
+    if source.synthetic:
+        yield (
+            f"SYNTHETIC DATA: the {count} images of {name} are synthetic; results on them say nothing about real "
+            f"images. For real images give {remedy}."
+        )
+    if corrupt:
+        examples = "; ".join(f"{path} ({reason})" for path, reason in islice(corrupt.items(), 5))
+        yield f"{len(corrupt)} of {count + len(corrupt)} files cannot be read and are excluded: {examples}"
+
+
+def excluded_notice(sizes: dict[str, int], min_class_size: int) -> str:
+    """Say how many images of which classes are excluded, given {class name: number of images}."""
+    examples = ", ".join(list(sizes)[:3]) + (", …" if len(sizes) > 3 else "")
+    return (
+        f"{sum(sizes.values())} images of {len(sizes)} classes are excluded (fewer than "
+        f"data.min_class_size={min_class_size} images, or not named in data.seen): {examples}"
+    )

@@ -1,0 +1,1 @@
+"""Synthetic images, so that every command runs without data."""

@@ -1,0 +1,1 @@
+"""Evaluation of a trained network: analyses, comparisons, report.html."""

@@ -1,0 +1,101 @@
+"""Evaluate one network: run every analysis, write figures, tables, results and report.html."""
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fewlabels.core.atomic_io import write_text
+from fewlabels.core.errors import UserError
+from fewlabels.evaluation.context import EvaluationContext, load_context
+from fewlabels.evaluation.report import Section, Table, label_efficiency_table, provenance_table, write_report
+from fewlabels.evaluation.result import SECTIONS, Analysis, AnalysisResult
+from fewlabels.training.build import instantiate_node
+from fewlabels.training.loggers import silence_libraries
+from fewlabels.training.run_dir import command_line, save_results
+from fewlabels.training.wandb_runs import amend_wandb_run
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(settings: dict[str, Any], directory: Path) -> None:
+    """Evaluate one network; write embeddings, figures, tables, results.json and report.html.
+
+    Args:
+        settings: As in conf/evaluate.yaml, in plain containers.
+        directory: Where to write: the run directory, or another one for other data.
+
+    Raises:
+        UserError: There is no such checkpoint, its network cannot take the images, or its training diverged.
+    """
+    silence_libraries()
+    nodes = settings.get("analyses") or {}  # analyses=[] leaves no node
+    analyses = [instantiate_node(node, f"analyses.{name}") for name, node in nodes.items() if node]
+    context = load_context(settings)
+    result, sections, left_out = run_analyses(context, analyses)
+    save(context, result, directory)
+    write_report(
+        directory / "report.html", title=context.title,
+        subtitle=f"Evaluated {datetime.now().astimezone():%Y-%m-%d %H:%M}; {directory}", sentences=result.sentences,
+        sections=report_sections(context, result, sections, left_out), synthetic=context.data.synthetic,
+    )  # fmt: skip
+    pictures = {name: directory / "figures" / f"{name}.png" for name in result.figures}
+    tables = result.tables | {"embeddings": context.sample_table(settings["seed"])}
+    amend_wandb_run(directory, metrics=result.metrics, pictures=pictures, tables=tables)
+    for sentence in [*result.sentences, *(f"Left out: {title}. {reason}" for title, reason in left_out)]:
+        log.info(sentence)
+
+
+def run_analyses(
+    context: EvaluationContext, analyses: Iterable[Analysis]
+) -> tuple[AnalysisResult, dict[str, list[str]], list[tuple[str, str]]]:
+    """Run the analyses of the data's modality.
+
+    Returns:
+        All results together; the names of the figures of each section; (title, reason) of the analyses, or parts of
+        them, that are left out.
+    """
+    together = AnalysisResult()
+    sections: dict[str, list[str]] = {name: [] for name in SECTIONS}
+    left_out: list[tuple[str, str]] = []
+    for analysis in (a for a in analyses if a.modality == context.data.modality):
+        try:
+            result = analysis.run(context)
+        except UserError as error:
+            left_out.append((analysis.title, str(error)))
+            continue
+        together.metrics |= result.metrics
+        together.figures |= result.figures
+        together.tables |= result.tables
+        together.sentences += result.sentences
+        left_out += [(analysis.title, reason) for reason in result.left_out]
+        sections.setdefault(analysis.section, []).extend(result.figures)
+    return together, sections, left_out
+
+
+def save(context: EvaluationContext, result: AnalysisResult, directory: Path) -> None:
+    """Write embeddings.parquet, figures, tables and results.json."""
+    (directory / "figures").mkdir(parents=True, exist_ok=True)
+    context.embeddings.save(directory / "embeddings.parquet", context.provenance)
+    for name, (figure, _) in result.figures.items():
+        figure.savefig(directory / "figures" / f"{name}.png", dpi=150)
+    for name, table in result.tables.items():
+        write_text(directory / f"{name}.csv", table.to_csv(index=False))
+    save_results(context.results | result.metrics, directory)
+
+
+def report_sections(
+    context: EvaluationContext, result: AnalysisResult, figures: dict[str, list[str]], left_out: list[tuple[str, str]]
+) -> list[Section]:
+    """Build the sections of the report, from top to bottom."""
+    efficiency = result.tables.get("label_efficiency")
+    tables: dict[str, list[Table]] = {}
+    if efficiency is not None:
+        tables["Label efficiency"] = [label_efficiency_table(efficiency, p) for p in efficiency["probe"].unique()]
+    missing = [Table("", ["", ""], [[title, reason] for title, reason in left_out], text=True)] if left_out else []
+    return [
+        *(Section(name, [result.figures[f] for f in names], tables.get(name, [])) for name, names in figures.items()),
+        Section("Left out", tables=missing),
+        Section("Provenance", tables=[provenance_table(context.description)], code=[command_line()]),
+    ]

@@ -1,0 +1,110 @@
+"""Figures of a dataset: class sizes, image sizes, example images and their augmented views."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewlabels.figures.style import INK, MUTED, PALETTE, caption, new_figure, shortened, thumbnail, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_BARS = 30
+"""Classes with a bar of their own, at most."""
+
+
+def counts_figure(labels: NDArray[np.int64], classes: Sequence[str], *, synthetic: bool = False) -> "Figure":
+    """Draw the number of samples of each class, largest first; beyond `MAX_BARS`, classes share one bar.
+
+    Args:
+        labels: int64 [N]; -1 means unlabelled or excluded.
+        classes: Names that the labels index into.
+        synthetic: Whether the images are synthetic.
+    """
+    counts = np.bincount(labels[labels >= 0], minlength=len(classes))
+    order = np.argsort(-counts, kind="stable")
+    bars = [(shortened(classes[label], 32), int(counts[label]), PALETTE[0]) for label in order[:MAX_BARS]]
+    if len(rest := order[MAX_BARS:]):
+        bars.append((f"{len(rest)} smaller classes", int(counts[rest].sum()), MUTED))
+    if unlabelled := int((labels < 0).sum()):
+        bars.append(("unlabelled or excluded", unlabelled, MUTED))
+    figure = new_figure(7.2, 0.24 * len(bars) + 1.2)
+    axis = figure.subplots()
+    names, lengths, colours = zip(*bars, strict=True)
+    axis.barh(range(len(bars)), lengths, color=colours, height=0.7)
+    for row, length in enumerate(lengths):
+        axis.annotate(f" {length:,}", (length, row), va="center", fontsize=8, color=INK)
+    axis.set_yticks(range(len(bars)), names, fontsize=8)
+    axis.set(xlabel="samples", xlim=(0, 1.12 * max(lengths)), ylim=(len(bars) - 0.4, -0.6))
+    tidy(axis)
+    caption(figure, f"samples; {len(classes)} classes", n=len(labels), synthetic=synthetic)
+    return figure
+
+
+def sizes_figure(sizes: NDArray[np.int64], *, used: int, synthetic: bool = False) -> "Figure":
+    """Draw width and height of image files, int64 [N, 2] in pixels, and the side `used` that they are resized to."""
+    figure = new_figure(5.2, 4.8)
+    axis = figure.subplots()
+    axis.scatter(sizes[:, 0], sizes[:, 1], s=9, color=PALETTE[0], alpha=0.35, linewidths=0, label="files")
+    axis.scatter([used], [used], marker="s", s=60, facecolor="none", edgecolor=PALETTE[1], linewidth=1.8,
+                 label=f"resized to {used} × {used} (data.size)")  # fmt: skip
+    axis.set(xlabel="image width (pixels)", ylabel="image height (pixels)", aspect="equal",
+             xlim=(0, None), ylim=(0, None))  # fmt: skip
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)
+    tidy(axis)
+    caption(figure, "image files", n=len(sizes), synthetic=synthetic)
+    return figure
+
+
+def examples_figure(
+    images: NDArray[np.uint8], labels: NDArray[np.int64], classes: Sequence[str], *, synthetic: bool = False
+) -> "Figure":
+    """Draw images at the network's input size, one row per class.
+
+    Args:
+        images: uint8 [N, C, H, W].
+        labels: int64 [N], none negative.
+        classes: Names that the labels index into.
+        synthetic: Whether the images are synthetic.
+    """
+    rows = {label: np.flatnonzero(labels == label) for label in np.unique(labels)}
+    columns = max(map(len, rows.values()))
+    figure = new_figure(0.95 * columns + 2.0, 0.95 * len(rows) + 0.6)
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for row, (label, members) in zip(axes, rows.items(), strict=True):
+        for axis in row:
+            axis.axis("off")
+        for axis, member in zip(row, members, strict=False):
+            axis.axis("on")
+            thumbnail(axis, images[member])
+        _name_row(row[0], shortened(classes[label], 24), size=9)
+    caption(figure, "randomly chosen images", n=len(images), synthetic=synthetic)
+    return figure
+
+
+def views_figure(images: Mapping[str, NDArray[np.float32]], *, source: str, synthetic: bool = False) -> "Figure":
+    """Draw images and their views, one column per image.
+
+    Args:
+        images: Row title to float [N, C, H, W] in [0, 1].
+        source: Name of the dataset.
+        synthetic: Whether the images are synthetic.
+    """
+    columns = len(next(iter(images.values())))
+    figure = new_figure(1.1 * columns + 1.2, 1.1 * len(images) + 0.8)
+    axes = figure.subplots(len(images), columns, squeeze=False)
+    for row, (title, views) in zip(axes, images.items(), strict=True):
+        for axis, view in zip(row, views, strict=True):
+            axis.imshow(np.moveaxis(view, 0, -1).squeeze(), cmap="grey", vmin=0, vmax=1)
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        _name_row(row[0], title, size=10)
+    figure.suptitle(f"Views of {columns} {'SYNTHETIC ' if synthetic else ''}{source} images", fontsize=11)
+    return figure
+
+
+def _name_row(axis: "Axes", name: str, *, size: int) -> None:
+    axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=size)

@@ -1,0 +1,74 @@
+"""Label efficiency: accuracy against the number of labels."""
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fewlabels.figures.style import (
+    PALETTE,
+    caption,
+    chance_line,
+    legend_above,
+    legend_entries,
+    new_figure,
+    repeats_text,
+    tidy,
+)  # fmt: skip
+from fewlabels.probing.intervals import interval
+from fewlabels.probing.probes import TITLES
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ("-", "v"), ("--", "P"), (":", "X"), ("-.", "*"))
+
+
+def label_efficiency_figure(
+    table: "pd.DataFrame", *, classes: int, tested: int, population: str, synthetic: bool = False
+) -> "Figure":
+    """Draw one panel per probe and one curve per source, with 95% intervals over the repeats.
+
+    Args:
+        table: Columns source, probe, labels, repeat and balanced_accuracy (in [0, 1]).
+        classes: Number of classes; the chance level is its inverse.
+        tested: Number of test images.
+        population: Which images these are, such as "3 classes held out from pretraining".
+        synthetic: Whether the images are synthetic.
+    """
+    probes, sources = list(table["probe"].unique()), list(table["source"].unique())
+    figure = new_figure(4.1 * len(probes) + 0.4, 4.6)
+    axes = figure.subplots(1, len(probes), sharey=True, squeeze=False)[0]
+    for axis, probe in zip(axes, probes, strict=True):
+        for source, colour, style in zip(sources, itertools.cycle(PALETTE), itertools.cycle(STYLES), strict=False):
+            _curve(axis, table.query("probe == @probe and source == @source"), source, colour, style)
+        chance_line(axis, classes)
+        axis.set(xscale="log", title=TITLES.get(probe, probe), xlabel="labels")
+        axis.grid(axis="y", color="#EEEEEE")
+        _label_ticks(axis, sorted(table["labels"].unique()))
+        tidy(axis)
+    low, high = axes[0].get_ylim()
+    axes[0].set_ylim(max(low, 0), min(high, 100))
+    axes[0].set_ylabel("balanced accuracy (%)")
+    text = f"test images of {population}; {repeats_text(table['repeat'].nunique())}"
+    caption(figure, text, n=tested, synthetic=synthetic)
+    legend_above(figure, *legend_entries(axes[0]))
+    return figure
+
+
+def _curve(axis: "Axes", rows: "pd.DataFrame", source: str, colour: str, style: tuple[str, str]) -> None:
+    means, halves = zip(
+        *(interval(100 * part["balanced_accuracy"].to_numpy()) for _, part in rows.groupby("labels")), strict=True
+    )
+    labels = sorted(rows["labels"].unique())
+    axis.plot(labels, means, style[0], color=colour, marker=style[1], markersize=3.5, linewidth=1.6, label=source)
+    low, high = ([m + sign * h for m, h in zip(means, halves, strict=True)] for sign in (-1, 1))
+    axis.fill_between(labels, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _label_ticks(axis: "Axes", budgets: Sequence[int]) -> None:
+    """Set ticks at 10, 30, 100, … labels and at the last budget."""
+    ticks = [b for b in budgets if str(b).rstrip("0") in ("1", "3") and b < 0.5 * budgets[-1]] + [budgets[-1]]
+    axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axis.minorticks_off()

@@ -1,0 +1,42 @@
+"""Layer-wise probe: accuracy of a linear probe on the output of every block of the network."""
+
+from typing import TYPE_CHECKING
+
+from fewlabels.figures.style import PALETTE, caption, chance_line, legend_entries, new_figure, repeats_text, tidy
+from fewlabels.probing.intervals import interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+def layerwise_probe_figure(
+    table: "pd.DataFrame", *, labels: int, classes: int, tested: int, synthetic: bool = False
+) -> "Figure":
+    """Draw the balanced accuracy of a linear probe after every block, one curve per source.
+
+    Args:
+        table: Columns source, layer, repeat and balanced_accuracy (in [0, 1]); layers from the input to the output.
+        labels: Number of labels that the probe was trained on.
+        classes: Number of classes; the chance level is its inverse.
+        tested: Number of test images.
+        synthetic: Whether the images are synthetic.
+    """
+    layers = list(table["layer"].unique())
+    figure = new_figure(max(5.0, 0.9 * len(layers) + 2), 3.8)
+    axis = figure.subplots()
+    for source, colour, marker in zip(table["source"].unique(), PALETTE, "os^D", strict=False):
+        rows = table[table["source"] == source]
+        intervals = [interval(100 * rows.loc[rows["layer"] == layer, "balanced_accuracy"]) for layer in layers]
+        means, halves = zip(*intervals, strict=True)
+        axis.errorbar(range(len(layers)), means, halves, color=colour, marker=marker, capsize=3, label=source)
+    chance_line(axis, classes)
+    axis.set_xticks(range(len(layers)), layers)
+    axis.set(
+        xlim=(-0.4, len(layers) - 0.6), ylabel="balanced accuracy (%)", xlabel="block (output averaged over positions)"
+    )
+    axis.legend(*legend_entries(axis), frameon=False, fontsize=9)
+    tidy(axis)
+    text = f"test images; linear probe, {labels:,} labels; {repeats_text(table['repeat'].nunique())}"
+    caption(figure, text, n=tested, synthetic=synthetic)
+    return figure

@@ -1,0 +1,1 @@
+"""Sweeps: what each job did, summaries over jobs, and comparisons of finetunings."""

@@ -1,0 +1,115 @@
+"""Resuming: the configuration of an earlier run, its last checkpoint, and whether it can be continued exactly."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from fewlabels.core.errors import UserError
+from fewlabels.training.config_checks import ConfigError
+from fewlabels.training.run_dir import load_results
+
+CHANGEABLE = ("trainer.", "logger.", "callbacks.", "launch.", "data.root", "data.cache_dir")
+"""Keys that may change when a run is resumed."""
+
+
+def resumed_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
+    """The configuration that `resume=RUN_DIR` was started with, with this command line's overrides on top.
+
+    Raises:
+        ConfigError: There is no such run, or an override would make it another run.
+    """
+    saved = Path(cfg.resume) / "config.yaml"
+    if not saved.is_file():
+        raise ConfigError(f"\nresume={cfg.resume}: there is no {saved}. Give a run directory.")
+    try:
+        before = load_config(saved)
+    except (YAMLError, OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"\nresume={cfg.resume}: {saved} cannot be read ({error}).") from None
+    if "method" not in before or "data" not in before:
+        raise ConfigError(f"\nresume={cfg.resume}: {saved} is not the configuration of a run.")
+    OmegaConf.set_struct(before, True)
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if not key.startswith(CHANGEABLE):
+            raise ConfigError(
+                f"\n{override} together with resume=: a resumed run keeps its {key}. Only "
+                f"{', '.join(CHANGEABLE)}… may change. Remove {key}=, or start a new run."
+            )
+        try:
+            before = OmegaConf.merge(before, OmegaConf.from_dotlist([f"{key}={value}"]))
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"\n{override}: {error}") from None
+    before.resume = cfg.resume
+    return before
+
+
+def load_config(file: Path) -> Any:
+    """Read a run's config.yaml, with the names that this version uses."""
+    from fewlabels.core.checkpoints import upgrade_config
+
+    loaded: Any = OmegaConf.to_container(OmegaConf.load(file))
+    return OmegaConf.create(upgrade_config(loaded) if isinstance(loaded, dict) else loaded)
+
+
+def last_checkpoint(directory: Path) -> Path | None:
+    """The checkpoint to resume from; None if the run saved none that can be resumed.
+
+    Raises:
+        UserError: The last checkpoint is missing although others exist.
+    """
+    from fewlabels.core.checkpoints import read_checkpoint
+
+    last, finished = directory / "checkpoints" / "last.ckpt", (directory / "results.json").exists()
+    resumable = lambda file: "optimizer_states" in read_checkpoint(file)[0]  # noqa: E731
+    if last.is_file():
+        return last if finished or resumable(last) else None  # a finished finetuning that lost its results starts anew
+    others = sorted(last.parent.iterdir()) if last.parent.is_dir() else []
+    if [file.name for file in others] == ["best.ckpt"] and not finished and not resumable(others[0]):
+        return None  # a finetuning saves its best weights before its first resumable checkpoint
+    if others:
+        raise UserError(
+            f"resume={directory}: {last} is missing, though other checkpoints exist. Restore it, or start a new run."
+        )
+    return None
+
+
+def check_resumable(checkpoint: dict[str, Any], directory: Path, *, max_epochs: int, fingerprint: str | None) -> None:
+    """Check that epochs are left to train, and that the images are those of the run.
+
+    Args:
+        checkpoint: The last checkpoint.
+        directory: The run directory.
+        max_epochs: Epochs in all, as now configured; -1 for no limit.
+        fingerprint: Of the images that are there now.
+
+    Raises:
+        UserError: The run has finished, or `data.root` holds other images than it was started with.
+    """
+    done, before = epochs_done(checkpoint), checkpoint["fewlabels"]["config"]["trainer"]["max_epochs"]
+    if "optimizer_states" not in checkpoint:
+        raise UserError(
+            f"resume={directory}: this finetuning finished after {done} epochs and did not keep its optimizer state, "
+            "so it cannot be continued. Start a new one with a greater trainer.max_epochs."
+        )
+    ended = load_results(directory).get("epochs")  # fewer than max_epochs after early stopping
+    finished = ended is not None and (done == max_epochs or (done == ended and max_epochs <= before))
+    if finished or done > max_epochs > 0:
+        raise UserError(
+            f"resume={directory}: the run has done {done} epochs, and trainer.max_epochs={max_epochs}: nothing is left "
+            f"to do. To train longer give a greater number, such as trainer.max_epochs={2 * done}."
+        )
+    trained_on = checkpoint["fewlabels"].get("images")
+    if trained_on not in (None, fingerprint):
+        raise UserError(
+            f"resume={directory}: the images are not those that the run was started with ({fingerprint} now, "
+            f"{trained_on} then), so it cannot be continued exactly. Give the data.root with the same files, or start "
+            "a new run."
+        )
+
+
+def epochs_done(checkpoint: dict[str, Any]) -> int:
+    """How many epochs a checkpoint has completed."""
+    return int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])

@@ -1,0 +1,94 @@
+"""The run directory: which one it is, config.yaml and results.json in it, and the command line that made it."""
+
+import json
+import math
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from fewlabels.core.atomic_io import write_text
+
+
+def current_run_dir() -> Path:
+    """The directory of the running job."""
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+def is_rank_zero() -> bool:
+    """Whether this is the first of the processes that torchrun or SLURM started, or the only process."""
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+
+
+def save_config(config: dict[str, Any], directory: Path) -> None:
+    """Write config.yaml: the complete, resolved configuration below the command line that made it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_text(directory / "config.yaml", f"# {command_line()}\n{OmegaConf.to_yaml(OmegaConf.create(config))}")
+
+
+def save_results(metrics: Mapping[str, float], directory: Path) -> None:
+    """Write results.json: one flat mapping of metric names to finite numbers, sorted by name."""
+    numbers = {name: value if isinstance(value, int) else float(value) for name, value in sorted(metrics.items())}
+    finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
+    write_text(directory / "results.json", json.dumps(finite, indent=2) + "\n")
+
+
+def load_results(directory: Path) -> dict[str, float]:
+    """Read results.json; empty if the run has not finished."""
+    file = directory / "results.json"
+    return dict(json.loads(file.read_text())) if file.is_file() else {}
+
+
+def run_dir_of(run_or_checkpoint: str | Path) -> Path:
+    """The run directory of a checkpoint file, or the run directory itself."""
+    path = Path(run_or_checkpoint)
+    return path if path.is_dir() else path.parent.parent
+
+
+def pretraining_method(run_or_checkpoint: str | Path) -> str | None:
+    """The method that trained a checkpoint, from its run's config.yaml; None without a config.yaml."""
+    from fewlabels.core.checkpoints import upgrade_config
+
+    saved = run_dir_of(run_or_checkpoint) / "config.yaml"
+    if not saved.is_file():
+        return None
+    config: Any = OmegaConf.to_container(OmegaConf.load(saved))
+    name = upgrade_config(config).get("method", {}).get("name") if isinstance(config, dict) else None
+    return str(name) if name else None
+
+
+def program(command: str = "pretrain") -> list[str]:
+    """How this program was started, for suggested commands: ["python", "src/pretrain.py"] or ["fewlabels", "pretrain"].
+
+    Args:
+        command: The script to suggest where none is running, as in a notebook.
+    """
+    started = Path(sys.argv[0])
+    if started.name.startswith("fewlabels "):
+        return started.name.split()
+    return ["python", sys.argv[0] if _is_script(started) else f"src/{command}.py"]
+
+
+def command_line() -> str:
+    """The command line of this process, or a note that there was none."""
+    started = Path(sys.argv[0])
+    if _is_script(started) or started.name.startswith("fewlabels "):
+        return shlex.join([*program(), *sys.argv[1:]])
+    return "called from Python, not from a command line"
+
+
+def _is_script(started: Path) -> bool:
+    """Whether a process was started as a script of this project, and not by a library such as ipykernel or submitit."""
+    return started.suffix == ".py" and "launcher" not in started.name and "site-packages" not in started.parts
+
+
+def recorded_command(directory: Path) -> str:
+    """The command line that a run was started with, from the first line of its config.yaml; "unknown" without it."""
+    file = directory / "config.yaml"
+    first = file.read_text().partition("\n")[0] if file.is_file() else ""
+    return first.removeprefix("# ") if first.startswith("# ") else "unknown"

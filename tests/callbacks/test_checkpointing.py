@@ -1,0 +1,99 @@
+"""Checkpoints: atomic writes, names of earlier versions, and `last.ckpt`."""
+
+from collections import OrderedDict
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from fewlabels.callbacks.checkpointing import AtomicCheckpointIO, LastCheckpoint, drop_optimizer_state
+from fewlabels.core.errors import UserError
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_saved_checkpoint_can_be_loaded(tmp_path):
+    path = tmp_path / "new" / "folder" / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"state_dict": {"w": torch.arange(3)}, "epoch": 2}, str(path))
+    loaded = AtomicCheckpointIO().load_checkpoint(path)
+    assert torch.equal(loaded["state_dict"]["w"], torch.arange(3))
+    assert loaded["epoch"] == 2
+    assert names(path.parent) == ["last.ckpt"]
+
+
+class FullDisk:
+    """Fails when it is written, after other entries have been written."""
+
+    def __reduce__(self):
+        raise OSError("disk full")
+
+
+def test_a_failed_save_keeps_the_previous_checkpoint(tmp_path):
+    io, path = AtomicCheckpointIO(), tmp_path / "last.ckpt"
+    io.save_checkpoint({"epoch": 1}, path)
+    before = path.read_bytes()
+    with pytest.raises(OSError, match="disk full"):
+        io.save_checkpoint({"w": torch.zeros(1000), "bad": FullDisk()}, path)
+    assert path.read_bytes() == before
+    assert io.load_checkpoint(path)["epoch"] == 1
+    assert names(tmp_path) == ["last.ckpt"]
+
+
+def test_a_failed_first_save_leaves_no_file(tmp_path):
+    with pytest.raises(OSError, match="disk full"):
+        AtomicCheckpointIO().save_checkpoint({"bad": FullDisk()}, tmp_path / "last.ckpt")
+    assert names(tmp_path) == []
+
+
+def test_the_previous_checkpoint_is_readable_during_a_save(tmp_path):
+    io, path = AtomicCheckpointIO(), tmp_path / "last.ckpt"
+    io.save_checkpoint({"epoch": 1}, path)
+
+    class Reader:
+        def __reduce__(self):
+            assert io.load_checkpoint(path)["epoch"] == 1
+            return OrderedDict, ()
+
+    io.save_checkpoint({"epoch": Reader()}, path)
+    assert io.load_checkpoint(path)["epoch"] == OrderedDict()
+
+
+def test_callback_states_of_version_0_1_get_their_current_names(tmp_path):
+    states = {"Speed": {"seconds": 7.0}, "ViewsFigure": {"done": True}, "OnlineProbes": {"baseline": {}}}
+    torch.save({"callbacks": states, "epoch": 3}, tmp_path / "old.ckpt")
+    loaded = AtomicCheckpointIO().load_checkpoint(tmp_path / "old.ckpt")
+    assert loaded == {
+        "callbacks": {
+            "Throughput": {"seconds": 7.0}, "PreviewViews": {"done": True}, "OnlineProbes": {"baseline": {}},
+        },
+        "epoch": 3,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("every", "epochs", "expected"), [(1, 3, [0, 1, 2]), (2, 5, [1, 3, 4]), (10, 3, [2])])
+def test_last_checkpoint_is_saved_every_n_epochs_and_after_the_last(every, epochs, expected, tmp_path):
+    saved, callback = [], LastCheckpoint(every)
+    for epoch in range(epochs):
+        trainer = SimpleNamespace(
+            current_epoch=epoch, max_epochs=epochs, max_steps=-1, global_step=epoch, should_stop=False,
+            fast_dev_run=False, default_root_dir=str(tmp_path),
+            save_checkpoint=lambda path, epoch=epoch: saved.append((epoch, path)),
+        )  # fmt: skip
+        callback.on_train_epoch_end(trainer, None)
+    assert saved == [(epoch, tmp_path / "checkpoints" / "last.ckpt") for epoch in expected]
+
+
+def test_a_last_checkpoint_every_0_epochs_is_refused():
+    with pytest.raises(UserError, match=r"callbacks\.last\.every_n_epochs=0: give a number of epochs, at least 1"):
+        LastCheckpoint(0)
+
+
+def test_dropping_the_optimizer_state_keeps_the_weights(tmp_path):
+    path = tmp_path / "last.ckpt"
+    torch.save({"state_dict": {"w": torch.arange(3)}, "optimizer_states": [{"m": torch.zeros(9999)}]}, path)
+    drop_optimizer_state(path)
+    loaded = torch.load(path, weights_only=True)
+    assert loaded.keys() == {"state_dict"}
+    assert torch.equal(loaded["state_dict"]["w"], torch.arange(3))

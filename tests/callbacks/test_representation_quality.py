@@ -1,0 +1,29 @@
+"""Representation quality during training: logged metrics, and the warning of a collapse."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from fewlabels.callbacks.representation_quality import RepresentationQuality
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
+    pytest.mark.filterwarnings(r"ignore::FutureWarning:(lightning|torch)\..*"),
+]
+
+
+def test_metrics_are_logged(fit):
+    trainer, _ = fit(RepresentationQuality(every_n_epochs=1, max_samples=40))
+    prefix = "representation/"
+    logged = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(prefix)}
+    assert logged.keys() == {f"{prefix}{name}" for name in ("alignment", "uniformity", "effective_rank", "spread")}
+    assert np.isfinite(list(logged.values())).all()
+
+
+def test_a_collapse_is_warned_of_once(fit, caplog):
+    with caplog.at_level(logging.WARNING, "fewlabels"):
+        fit(RepresentationQuality(every_n_epochs=1, max_samples=40), epochs=3, collapse=True)
+    warnings = [message for message in caplog.messages if "collapsed" in message]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("Epoch 1: the representation has collapsed: ")

@@ -1,0 +1,92 @@
+"""Checks of the command line before Hydra reads it."""
+
+import pytest
+
+from fewlabels.cli.arguments import check_arguments, prepare_arguments
+
+
+@pytest.fixture(autouse=True)
+def _directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def message(*arguments, command="pretrain"):
+    """What the check exits with; None if it passes."""
+    try:
+        check_arguments(list(arguments), command)
+    except SystemExit as error:
+        return str(error.code).strip()
+    return None
+
+
+@pytest.mark.parametrize("arguments", [
+    ["seed=1"], ["hydra.run.dir=new/run"], ["hydra.run.dir=runs/${data.name}"], ["-m", "seed=1,2"], ["--help"],
+    ["resume=null"], ["-m", "method.views.scale=[1,1],[1,2]"], ["data.root=null"], ["data.size=32"],
+])  # fmt: skip
+def test_good_arguments_pass_and_leave_nothing_behind(tmp_path, arguments):
+    assert message(*arguments) is None
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_empty_run_directory_is_refused():
+    assert message("hydra.run.dir=") == "hydra.run.dir= is empty: give a directory."
+
+
+@pytest.mark.parametrize("key", ["hydra.run.dir", "hydra.sweep.dir"])
+def test_a_directory_that_cannot_be_written_to_is_named(tmp_path, key):
+    (tmp_path / "file").write_text("")
+    assert message(f"{key}=file/run") == (
+        f"{key}=file/run: it cannot be written to (Not a directory). Choose a directory that you may write to."
+    )
+
+
+def test_a_file_in_the_place_of_runs_is_named(tmp_path):
+    (tmp_path / "runs").write_text("")
+    assert message().startswith(f"Run directories go to {tmp_path / 'runs'}: it cannot be written to (")
+    assert message("hydra.run.dir=elsewhere") is None
+    assert message("--help") is None
+
+
+@pytest.mark.parametrize("key", ["resume", "run"])
+def test_a_directory_that_is_no_run_is_named_with_the_one_that_is_meant(tmp_path, key):
+    assert message(f"{key}=nowhere") == f"{key}=nowhere: there is no nowhere/config.yaml. Give a run directory."
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "config.yaml").write_text("")
+    assert message(f"{key}=old") is None
+    assert message(f"{key}=old/checkpoints/last.ckpt").endswith(f"For this checkpoint that is {key}=old.")
+
+
+def test_every_run_of_a_comparison_is_checked(tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "config.yaml").write_text("")
+    for value in ("old,nowhere", "[old,nowhere]", "[old, nowhere]"):
+        assert message(f"run={value}", command="evaluate").startswith("run=nowhere: there is no nowhere/config.yaml")
+
+
+def test_a_resumed_run_stays_in_its_directory(tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "config.yaml").write_text("")
+    assert message("resume=old", "hydra.run.dir=new").startswith("resume= and hydra.run.dir= exclude each other")
+
+
+@pytest.mark.parametrize(("argument", "twice"), [
+    ("seed=1,2,1", "1"), ("checkpoint=a,b/../a", "a"), ("data.root=,x,", "the empty value"),
+])  # fmt: skip
+def test_a_sweep_over_one_value_twice_is_refused(argument, twice):
+    assert message("-m", argument) == f"{argument} names {twice} twice. Name every value once."
+    assert message(argument) is None  # without -m it is no sweep
+
+
+@pytest.mark.parametrize("argument", ["logger=null", "method=3", "experiment=null", "search=True", "data=spirals,null"])
+def test_a_choice_that_is_no_name_is_refused(argument):
+    assert message(argument).startswith(f"{argument}: there is no such choice. Choose from ")
+    assert message(argument).endswith("or leave it out.")
+
+
+def test_a_value_without_a_key_is_refused():
+    assert message("=3") == "=3 has no key: write key=value."
+
+
+def test_several_runs_are_passed_on_as_a_list():
+    arguments = ["run=a,b", "run=a", "run=[a,b]", "run='a,b'", "data.root=a,b"]
+    assert prepare_arguments(arguments) == ["run=[a,b]", "run=a", "run=[a,b]", "run='a,b'", "data.root=a,b"]

@@ -1,0 +1,100 @@
+"""The scripts: their help, their configuration, shell completion, and which overrides are held back."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from fewlabels.cli.commands import COMMANDS
+from fewlabels.cli.resolvers import config_groups
+from fewlabels.training.config_checks import ConfigError
+
+ROOT = Path(__file__).parents[2]
+HEAVY = [pytest.param(name, marks=pytest.mark.slow) for name in ("pretrain", "finetune")]
+"""Scripts whose large configurations Hydra takes seconds to format."""
+
+
+@pytest.mark.parametrize("name", [*HEAVY, "evaluate"])
+def test_help_lists_the_config_groups_of_the_script_alone(cli, name):
+    done = cli(name, "--help")
+    assert done.code == 0
+    for group, choices in config_groups(name).items():
+        assert name == "evaluate" or f"  {group}: {', '.join(choices)}\n" in done.out
+    others = {group for other in COMMANDS for group in config_groups(other)} - set(config_groups(name))
+    assert not [group for group in others if f"\n  {group}: " in done.out]
+    assert f"src/{name}.py" in done.out
+
+
+@pytest.mark.parametrize("name", [*HEAVY, "evaluate"])
+def test_the_configuration_can_be_shown(cli, tmp_path, name):
+    done = cli(name, "--cfg", "job")
+    assert (done.code, done.err) == (0, "")
+    config = yaml.safe_load(done.out)
+    assert {"evaluate": "analyses"}.get(name, "method") in config
+    assert "hydra" not in config
+    resolved = cli(name, "--cfg", "job", "--resolve")
+    assert "${" not in resolved.out
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("name", "line", "choices"), [
+    ("pretrain", "python src/pretrain.py method=sim", {"method=simclr"}),
+    ("pretrain", "python src/pretrain.py method=simclr method.temp", {"method.temperature="}),
+    ("finetune", "python src/finetune.py backbone=resnet1", {"backbone=resnet18"}),
+    ("evaluate", "python src/evaluate.py run=x max_s", {"max_samples="}),
+])  # fmt: skip
+def test_the_shell_completes_choices_and_keys(cli, monkeypatch, name, line, choices):
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_POINT", str(len(line)))
+    done = cli(name, "-sc", "query=bash")
+    assert (done.code, set(done.out.split()), done.err) == (0, choices, "")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_shell_completion_is_installed(cli, name):
+    done = cli(name, "-sc", "install=bash")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.rstrip().endswith("hydra_bash_completion python")
+
+
+@pytest.mark.subprocess
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_script_runs_as_a_process_and_answers_before_torch_is_imported(tmp_path, name):
+    watch = "import sys, runpy; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    watch = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); {watch}"
+    command = [sys.executable, "-c", watch, str(ROOT / "src" / f"{name}.py"), "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"Fewlabels {name}: ")
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize("name", ["pretrain", "finetune"])
+@pytest.mark.parametrize(("arguments", "held_back"), [
+    (["trainer.max_epochs=3"], []), (["resume=null", "trainer.max_epochs=3"], []),
+    (["resume=runs/x", "trainer.max_epochs=3", "hydra.job.num=1", "--help"], ["trainer.max_epochs=3"]),
+])  # fmt: skip
+def test_overrides_of_a_resumed_run_are_held_back(name, arguments, held_back):
+    assert COMMANDS[name].held_back(arguments) == held_back
+
+
+def test_an_evaluation_holds_back_the_overrides_of_the_data():
+    arguments = ["run=x", "data=flowers", "data.root=y", "repeats=3"]
+    assert COMMANDS["evaluate"].held_back(arguments) == ["data=flowers", "data.root=y"]
+    cfg = OmegaConf.create({"run": "x", "checkpoint": None, "data": [], "repeats": 3, "max_samples": 10})
+    assert COMMANDS["evaluate"].prepare(cfg, ["data.root=y"]).data == ["data.root=y"]
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"run": None}, "Give either run=RUN_DIR or checkpoint=FILE"),
+    ({"checkpoint": "x.ckpt"}, "Give either run=RUN_DIR or checkpoint=FILE"),
+    ({"repeats": 0}, "repeats=0: give a whole number of at least 1"),
+    ({"max_samples": 1.5}, "max_samples=1.5: give a whole number of at least 1"),
+])  # fmt: skip
+def test_an_evaluation_needs_one_network_and_positive_numbers(changes, message):
+    settings = {"run": "x", "checkpoint": None, "data": [], "repeats": 3, "max_samples": 10}
+    with pytest.raises(ConfigError, match=message):
+        COMMANDS["evaluate"].prepare(OmegaConf.create(settings | changes), [])

@@ -1,0 +1,76 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from fewlabels.evaluation.analyses.label_efficiency import LabelEfficiency, summary_sentences
+from fewlabels.evaluation.result import PIXELS, TRAINED, UNTRAINED
+
+COLUMNS = ["source", "probe", "labels", "repeat", "balanced_accuracy"]
+
+
+def test_sentences_have_the_accuracy_the_gain_and_the_sufficient_number_of_labels():
+    scores = {
+        TRAINED: {30: (0.60, 0.64), 80: (0.78, 0.82), 200: (0.86, 0.88), 1000: (0.90,)},
+        UNTRAINED: {30: (0.40, 0.40), 80: (0.60, 0.62), 200: (0.70, 0.70), 1000: (0.75,)},
+        PIXELS: {30: (0.99, 0.99), 80: (0.99, 0.99), 200: (0.99, 0.99), 1000: (0.99,)},
+    }
+    rows = [(source, "svc", labels, repeat, value) for source, by_labels in scores.items()
+            for labels, values in by_labels.items() for repeat, value in enumerate(values)]  # fmt: skip
+    table = pd.DataFrame(rows, columns=COLUMNS).sample(frac=1, random_state=0)  # the order of rows is irrelevant
+    # 80 is closest to 90 labels. The gains at 80 labels are 18 and 20; t is 12.706 for 2 repeats, so the intervals are
+    # 12.706 × 2.828 / √2 and 12.706 × 1.414 / √2. 95% of 90.0% is 85.5%, which 200 labels reach
+    assert summary_sentences(table, "3 classes") == [
+        "Support vector machine: balanced accuracy 80.0 ± 25.4% with 80 labels on 3 classes, +19.0 ± 12.7 points over "
+        "the untrained network; 200 labels reach 95% of the accuracy with all 1,000 (90.0%)."
+    ]
+
+
+def test_a_single_repeat_has_no_interval():
+    rows = [(source, "knn", labels, 0, 0.5) for source in (TRAINED, UNTRAINED) for labels in (30, 60)]
+    (sentence,) = summary_sentences(pd.DataFrame(rows, columns=COLUMNS), "x")
+    assert "balanced accuracy 50.0% with 60 labels on x, +0.0 points over" in sentence
+    assert "; 30 labels reach" in sentence
+
+
+@pytest.fixture
+def result(context, made_up):
+    """Label efficiency of perfect embeddings: one dimension per class."""
+    settings = context.settings | {"probes": ["linear"]}
+    return LabelEfficiency().run(made_up(np.eye(5)[context.embeddings.labels], settings=settings))
+
+
+def test_perfect_embeddings_have_perfect_accuracy(result):
+    table = result.tables["label_efficiency"]
+    assert (table[table["source"] == TRAINED]["balanced_accuracy"] == 1).all()
+    assert (result.metrics["efficiency/linear_4"], result.metrics["efficiency/linear_10"]) == (1, 1)
+    assert "100.0 ± 0.0% with 10 labels on 2 classes unseen in pretraining" in result.sentences[0]
+
+
+def test_all_sources_get_the_same_budgets_and_repeats(result):
+    table = result.tables["label_efficiency"]
+    assert list(table.columns) == COLUMNS
+    assert list(table["source"].unique()) == [TRAINED, UNTRAINED, PIXELS]
+    for _, rows in table.groupby("source"):
+        assert sorted(zip(rows["labels"], rows["repeat"], strict=True)) == [(4, 0), (4, 1), (10, 0), (10, 1)]
+
+
+def test_metrics_are_means_over_repeats_with_a_suffix_per_source(result):
+    table = result.tables["label_efficiency"]
+    for source, suffix in {TRAINED: "", UNTRAINED: "_untrained", PIXELS: "_pixels"}.items():
+        rows = table[(table["source"] == source) & (table["labels"] == 4)]
+        assert result.metrics[f"efficiency/linear_4{suffix}"] == pytest.approx(rows["balanced_accuracy"].mean())
+    assert len(result.metrics) == 6
+
+
+def test_pixels_are_fitted_on_an_even_sample_of_the_training_images(context, monkeypatch):
+    module = "fewlabels.evaluation.analyses.label_efficiency"
+    given = []
+
+    def components(train, *others):
+        given.append(train)
+        return [part.reshape(len(part), -1).astype(np.float32) for part in others]
+
+    monkeypatch.setattr(f"{module}.pixel_components", components)
+    LabelEfficiency(pixel_images=10).run(context)
+    train = context.data.indices("train")
+    assert np.array_equal(given[0], context.data.images(train[:: len(train) // 10]).numpy())

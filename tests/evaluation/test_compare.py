@@ -1,0 +1,107 @@
+"""Comparison of several networks: the same labels and test images, paired differences."""
+
+import json
+import logging
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fewlabels.core.errors import UserError
+from fewlabels.evaluation.compare import compare, compare_distances, same_samples, short_names, summary_sentences
+from fewlabels.evaluation.context import EvaluationContext
+from fewlabels.evaluation.run import evaluate
+from fewlabels.probing.embeddings import Embeddings
+
+
+def test_a_comparison_has_a_table_figures_results_and_a_report(folder, settings, new_run, caplog, blank_figures):
+    new_run("other")
+    evaluate(settings("label_efficiency"), folder / "run")
+    caplog.set_level(logging.INFO, "fewlabels")
+    caplog.clear()
+    compare(settings(run=["run", "other"]), folder / "comparison")
+    directory = folder / "comparison"
+    table = pd.read_csv(directory / "label_efficiency.csv")
+    assert list(table.columns) == ["source", "probe", "labels", "repeat", "balanced_accuracy"]
+    assert set(table["source"]) == {"run", "other", "untrained"}
+    alone = pd.read_csv(folder / "run" / "label_efficiency.csv").query("source == 'pretrained'")
+    assert table.query("source == 'run'")["balanced_accuracy"].tolist() == alone["balanced_accuracy"].tolist()
+    results = json.loads((directory / "results.json").read_text())
+    rows = table.query("source == 'other' and labels == 10")
+    assert results["other/knn_10"] == pytest.approx(rows["balanced_accuracy"].mean())
+    names = {path.stem for path in (directory / "figures").iterdir()}
+    assert names == {"label_efficiency", "distances_1", "distances_2", "distances_3"}
+    page = (directory / "report.html").read_text()
+    assert re.findall(r"<h2[^>]*>([^<]*)</h2>", page) == ["Label efficiency", "Embedding space", "Provenance"]
+    assert "2 networks on 2 classes unseen in pretraining" in page
+    assert "is best with" in caplog.text
+    reused = [line for line in caplog.messages if "Reusing" in line]
+    assert len(reused) == 1, "only `run` was evaluated before"
+    assert "run/embeddings.parquet" in reused[0]
+
+
+def context_of(name):
+    known = Embeddings(np.zeros((2, 3), np.float32), np.zeros(2, np.int64), np.arange(2))
+    embeddings = known.described([f"{name}/0.png", f"{name}/1.png"], ["unseen"] * 2, [name])
+    return EvaluationContext(None, None, None, embeddings, np.array([0]), np.array([1]), name, {}, {}, {}, {})
+
+
+def test_runs_with_other_test_images_are_not_compared():
+    assert len(same_samples("one", context_of("a"), context_of("a"))) == 2
+    message = "two would be tested on b, 1 images, which are not those of the first run"
+    with pytest.raises(UserError, match=message):
+        same_samples("two", context_of("b"), context_of("a"))
+
+
+def test_the_classes_are_numbered_as_in_the_first_run():
+    renumbered = context_of("a")
+    renumbered.embeddings = replace(renumbered.embeddings, labels=np.full(2, 7), classes=("x",) * 7 + ("a",))
+    for part in same_samples("one", renumbered, context_of("a")):
+        assert part.labels.tolist() == [0]
+        assert part.classes == ("a",)
+
+
+def test_names_are_the_shortest_that_differ():
+    assert short_names(["runs/a", "runs/b"]) == ["a", "b"]
+    assert short_names(["one/run", "two/run/"]) == ["one/run", "two/run"]
+    with pytest.raises(UserError, match="run=x,x gives a run twice"):
+        short_names(["x", "x"])
+
+
+def efficiency(**scores):
+    """Balanced accuracies by source: {labels: values of the repeats}."""
+    rows = [(source, "svc", labels, repeat, value) for source, by_labels in scores.items()
+            for labels, values in by_labels.items() for repeat, value in enumerate(values)]  # fmt: skip
+    return pd.DataFrame(rows, columns=["source", "probe", "labels", "repeat", "balanced_accuracy"])
+
+
+def test_the_best_network_is_named_with_its_paired_lead():
+    table = efficiency(
+        a={30: [0.1, 0.1], 100: [0.80, 0.84], 200: [0.9]},
+        b={30: [0.9, 0.9], 100: [0.70, 0.74], 200: [0.9]},
+        c={30: [0.9, 0.9], 100: [0.70, 0.92], 200: [0.9]},
+    )
+    (sentence,) = summary_sentences(table)
+    # Student's t for 2 values: 12.706 × std / √2; the lead over b is 10 in both repeats, that over c is 10 and -8
+    assert sentence == (
+        "Support vector machine, 100 labels: a is best with balanced accuracy 82.0 ± 25.4%; +1.0 ± 114.4 points over c "
+        "(no clear difference); +10.0 ± 0.0 points over b."
+    )
+
+
+def test_a_single_repeat_has_no_interval():
+    (sentence,) = summary_sentences(efficiency(a={200: [0.9]}, b={200: [0.5]}))
+    assert (
+        sentence == "Support vector machine, 200 labels: a is best with balanced accuracy 90.0%; +40.0 points over b."
+    )
+
+
+def test_distances_are_left_out_where_classes_are_too_small(context):
+    settings = {"max_samples": 50, "seed": 0}
+    table, figures = compare_distances(
+        {"one": context.test_embeddings, "two": context.test_embeddings.select(np.arange(1))}, settings, synthetic=False
+    )
+    assert [row[0] for row in table.rows] == ["one"]
+    assert list(figures) == ["distances_1"]

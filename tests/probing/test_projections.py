@@ -1,0 +1,29 @@
+"""Principal components, compared with a singular value decomposition."""
+
+import numpy as np
+import pytest
+
+from fewlabels.probing.projections import principal_components
+
+
+def test_principal_components_equal_the_svd_up_to_sign():
+    vectors = np.random.default_rng(0).normal(size=(50, 6)) * [5, 4, 3, 2, 1, 0.5]
+    points, explained = principal_components(vectors, 3)
+    left, values, _ = np.linalg.svd(vectors - vectors.mean(0), full_matrices=False)
+    assert np.abs(points) == pytest.approx(np.abs(left * values)[:, :3], abs=1e-4)
+    assert explained == pytest.approx(values[:3] ** 2 / (values**2).sum())
+    assert points.dtype == np.float32
+
+
+def test_components_have_non_negative_skew_whatever_the_sign_of_the_data():
+    vectors = np.random.default_rng(0).exponential(size=(200, 3)) * [3, 2, 1]
+    points, _ = principal_components(vectors, 2)
+    mirrored, _ = principal_components(-vectors, 2)
+    assert np.all((points**3).sum(0) > 0)
+    assert np.all((mirrored**3).sum(0) > 0)
+    assert mirrored == pytest.approx(points, abs=1e-4)
+
+
+def test_there_are_no_more_components_than_samples_or_dimensions():
+    assert principal_components(np.eye(3)[:2], 4)[0].shape == (2, 2)
+    assert principal_components(np.random.default_rng(0).normal(size=(9, 3)), 4)[0].shape == (9, 3)

@@ -1,0 +1,86 @@
+"""The run directory: config.yaml, results.json, and the command line that made it."""
+
+import json
+import sys
+
+import pytest
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from fewlabels.training.run_dir import (
+    command_line,
+    current_run_dir,
+    is_rank_zero,
+    load_results,
+    pretraining_method,
+    program,
+    run_dir_of,
+    save_config,
+    save_results,
+)
+
+
+def test_results_are_one_flat_mapping_of_finite_numbers(tmp_path):
+    save_results({"val/loss": 1.5, "epochs": 3, "val/knn_accuracy": float("nan")}, tmp_path)
+    assert json.loads((tmp_path / "results.json").read_text()) == {"val/loss": 1.5, "epochs": 3}
+    assert load_results(tmp_path) == {"val/loss": 1.5, "epochs": 3}
+    assert load_results(tmp_path / "unfinished") == {}
+
+
+@pytest.mark.parametrize(("argv", "head"), [
+    (["src/pretrain.py", "data.root=my images"], "# python src/pretrain.py 'data.root=my images'\n"),
+    (["fewlabels finetune", "seed=1"], "# fewlabels finetune seed=1\n"),
+    (["ipykernel_launcher.py", "-f", "x"], "# called from Python"),
+])  # fmt: skip
+def test_the_configuration_is_read_back_as_it_was(tmp_path, monkeypatch, argv, head):
+    monkeypatch.setattr(sys, "argv", argv)
+    config = {"seed": 0, "data": {"root": None, "mean": [0.5]}, "name": "a: b"}
+    save_config(config, tmp_path / "run")
+    assert OmegaConf.to_container(OmegaConf.load(tmp_path / "run" / "config.yaml")) == config
+    assert (tmp_path / "run" / "config.yaml").read_text().startswith(head)
+
+
+@pytest.mark.parametrize(("argv", "command"), [
+    (["src/pretrain.py", "seed=1"], "python src/pretrain.py"),
+    (["/opt/src/evaluate.py"], "python /opt/src/evaluate.py"),
+    (["fewlabels pretrain", "seed=1"], "fewlabels pretrain"),
+    (["ipykernel_launcher.py", "-f"], "python src/evaluate.py"),
+    (["pytest"], "python src/evaluate.py"),
+    (["/usr/lib/site-packages/submitit/core/_submit.py", "folder"], "python src/evaluate.py"),
+])  # fmt: skip
+def test_suggested_commands_are_started_as_this_one_was(monkeypatch, argv, command):
+    monkeypatch.setattr(sys, "argv", argv)
+    assert " ".join(program("evaluate")) == command
+
+
+def test_code_outside_of_a_script_has_no_command_line(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["pytest", "-q"])
+    assert command_line() == "called from Python, not from a command line"
+
+
+def test_a_checkpoint_leads_to_its_run_and_method(tmp_path):
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    assert run_dir_of(run) == run_dir_of(checkpoint) == run
+    assert pretraining_method(checkpoint) is None
+    for text, method in (("method: {name: simclr}", "simclr"), ("method: {called: rotnet}", "rotnet"), ("[1]", None)):
+        (run / "config.yaml").write_text(text)
+        assert pretraining_method(checkpoint) == pretraining_method(run) == method
+
+
+@pytest.mark.parametrize(("variables", "expected"), [
+    ({}, True), ({"RANK": "0"}, True), ({"RANK": "2"}, False), ({"SLURM_PROCID": "1"}, False),
+])  # fmt: skip
+def test_rank_zero_is_known_before_torch_is(monkeypatch, variables, expected):
+    for name in ("RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert is_rank_zero() == expected
+
+
+def test_the_run_directory_is_that_of_the_job(monkeypatch):
+    job = OmegaConf.create({"runtime": {"output_dir": "runs/x"}})
+    monkeypatch.setattr(HydraConfig, "get", lambda: job)
+    assert str(current_run_dir()) == "runs/x"

@@ -1,0 +1,86 @@
+"""Weights & Biases runs, read back from what an offline run writes."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import wandb
+from PIL import Image
+
+import offline
+from fewlabels.training.loggers import MetricsCSV
+from fewlabels.training.wandb_runs import amend_wandb_run, finish_loggers, log_checkpoint, wandb_logger
+
+
+def test_a_failed_job_still_writes_its_metrics(tmp_path):
+    logger = MetricsCSV(str(tmp_path))
+    logger.log_metrics({"train/loss": 1.0}, step=1)
+    finish_loggers([logger], exit_code=1)
+    assert (tmp_path / "metrics.csv").read_text() == "step,train/loss\n1,1.0\n"
+
+
+def test_a_run_is_left_without_wandb_if_it_cannot_start(tmp_path, monkeypatch, caplog):
+    def refuse(**_):
+        raise wandb.Error("no space\nand more")
+
+    monkeypatch.setattr(wandb, "init", refuse)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    logger = wandb_logger(directory=str(tmp_path), config={}, project="p", name=None, group=None)
+    assert logger is None
+    assert "cannot start (no space); this run is logged to metrics.csv only." in caplog.text
+
+
+def test_a_run_is_offline_if_the_server_does_not_answer(tmp_path, monkeypatch, caplog):
+    modes = []
+
+    def init(mode, **_):
+        modes.append(mode)
+        raise wandb.Error("timeout")
+
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    wandb_logger(directory=str(tmp_path), config={}, project="p", name=None, group=None)
+    assert modes == ["online", "offline"]
+    assert "this run is logged offline" in caplog.text
+
+
+def test_nothing_is_added_to_a_run_without_wandb(tmp_path, monkeypatch):
+    monkeypatch.setattr(wandb, "init", None)
+    amend_wandb_run(tmp_path, metrics={"a": 1.0}, pictures={}, tables={})
+
+
+@pytest.mark.subprocess
+def test_a_checkpoint_is_logged_as_an_artifact(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "last.ckpt"
+    file.write_bytes(b"weights")
+    run = wandb.init(dir=tmp_path, mode="offline", settings=wandb.Settings(silent=True, console="off"))
+    log_checkpoint(run, file)
+    run.finish()
+    (written,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    logged = [record.request.log_artifact.artifact for record in offline.records(written) if record.HasField("request")]
+    logged += [record.artifact for record in offline.records(written) if record.HasField("artifact")]
+    assert [(each.name, each.type) for each in logged if each.name] == [(f"network-{run.id}", "model")]
+
+
+@pytest.mark.subprocess
+def test_an_evaluation_is_added_to_the_run_of_the_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    logger = wandb_logger(directory=str(tmp_path), config={"seed": 5}, project="p", name=None, group="sweep")
+    logger.log_metrics({"train/loss": 1.0}, step=1)
+    finish_loggers([logger], exit_code=0)
+    Image.new("L", (8, 8)).save(tmp_path / "map.png")
+    amend_wandb_run(
+        tmp_path, metrics={"efficiency": 0.5}, pictures={"map": tmp_path / "map.png"},
+        tables={"rows": pd.DataFrame({"a": [1]})},
+    )  # fmt: skip
+    held = offline.summary(tmp_path)
+    assert len({run.run_id for run in held["runs"]}) == 1
+    assert (held["runs"][0].display_name, held["runs"][0].run_group) == (Path(tmp_path).name, "sweep")
+    assert held["config"]["seed"] == 5
+    assert held["codes"] == [0, 0]
+    assert {"train/loss", "efficiency"} <= held["logged"].keys()
+    assert any(name.startswith("figures/map") for name in held["logged"])
+    assert any(name.startswith("tables/rows") for name in held["logged"])
