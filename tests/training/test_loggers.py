@@ -1,6 +1,7 @@
 """metrics.csv, and loggers whose packages are not installed."""
 
 import csv
+import logging
 import os
 
 import lightning.pytorch.loggers
@@ -9,7 +10,7 @@ import pytest
 from fewlabels.cli.app import compose_config
 from fewlabels.core.errors import UserError
 from fewlabels.training.build import build_loggers
-from fewlabels.training.loggers import MetricsCSV, tensorboard_logger
+from fewlabels.training.loggers import MetricsCSV, silence_libraries, tensorboard_logger
 
 
 def read(path):
@@ -96,3 +97,9 @@ def test_tensorboard_writes_into_the_run_directory(tmp_path):
     logger.log_metrics({"val/loss": 1.0}, step=3)
     logger.finalize("success")
     assert any((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_the_table_of_a_profiler_is_logged_though_other_notices_are_not(lightning_log_levels):
+    silence_libraries()
+    assert logging.getLogger("lightning.pytorch.profilers.profiler").isEnabledFor(logging.INFO)
+    assert not logging.getLogger("lightning.pytorch.trainer").isEnabledFor(logging.INFO)

@@ -58,6 +58,7 @@ def test_a_checkpoint_is_logged_as_an_artifact(tmp_path, monkeypatch):
     run = wandb.init(dir=tmp_path, mode="offline", settings=wandb.Settings(silent=True, console="off"))
     log_checkpoint(run, file)
     run.finish()
+    wandb.teardown()  # W&B's service writes the last records when it ends
     (written,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     logged = [record.request.log_artifact.artifact for record in offline.records(written) if record.HasField("request")]
     logged += [record.artifact for record in offline.records(written) if record.HasField("artifact")]
@@ -76,6 +77,7 @@ def test_an_evaluation_is_added_to_the_run_of_the_training(tmp_path, monkeypatch
         tmp_path, metrics={"efficiency": 0.5}, pictures={"map": tmp_path / "map.png"},
         tables={"rows": pd.DataFrame({"a": [1]})},
     )  # fmt: skip
+    wandb.teardown()  # as above
     held = offline.summary(tmp_path)
     assert len({run.run_id for run in held["runs"]}) == 1
     assert (held["runs"][0].display_name, held["runs"][0].run_group) == (Path(tmp_path).name, "sweep")

@@ -129,6 +129,7 @@ def silence_libraries() -> None:
     """Keep notices of Lightning and torch out of the terminal; their errors are still shown."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning_fabric", "pytorch_lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # the table of trainer.profiler=simple
     for message in (
         ".*does not have many workers.*",  # batches are read from a memory map, in the main process
         "Checkpoint directory .* exists and is not empty",  # of a resumed run

@@ -170,7 +170,9 @@ def test_a_full_disk_in_a_worker_raises_oserror_and_stops_the_others(class_folde
 
 
 INTERRUPTED = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a process that a shell put into the background
 from fewlabels.data.image_store import folder
 folder.processors = lambda: 2
 paths, write = folder.folder_source(sys.argv[1], "some", resize="pad", size=512, channels=3).read()
