@@ -69,9 +69,9 @@ notebooks: $(VENV)/.ready ## Run the notebooks on synthetic images, into runs/no
 test: $(VENV)/.ready ## Run all tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile $(ARGS)
 
-test-fast: $(VENV)/.ready ## Run the tests that start no process and take no ten seconds; under a minute in all
+test-fast: $(VENV)/.ready ## Run the quick tests, without processes and whole runs; under a minute
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile \
-	  -m "not subprocess and not slow and not images" $(ARGS)
+	  -m "not subprocess and not slow and not images and not whole_run" $(ARGS)
 
 check: $(VENV)/.ready ## Lint, check types and import layers, compose every configuration
 	$(BIN)/ruff check .

@@ -11,10 +11,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+WHOLE_RUNS = (
+    "callbacks/test_embedding_plots", "callbacks/test_representation_quality", "cli/test_app", "cli/test_commands",
+    "data/synthetic/test_drawing", "data/synthetic/test_synthetic_plankton", "evaluation/test_compare",
+    "evaluation/test_context", "evaluation/test_run", "figures/test_embedding_plots", "figures/test_heatmaps",
+    "sweeps/test_comparability", "sweeps/test_init_comparison", "test_conf", "training/test_build",
+    "training/test_config_checks", "training/test_finetune", "training/test_finetune_defaults", "training/test_fit",
+    "training/test_resume",
+)  # fmt: skip
+"""Test modules that train, evaluate, compose or draw so much that `make test-fast` leaves them out."""
 
 
 def pytest_collection_modifyitems(items):
-    """Skip tests of real images unless FEWLABELS_IMAGES names a folder that contains `plankton` and `flowers`."""
+    """Mark the tests of `WHOLE_RUNS`; skip tests of real images unless FEWLABELS_IMAGES names their folder."""
+    for item in items:
+        if item.path.relative_to(ROOT / "tests").with_suffix("").as_posix() in WHOLE_RUNS:
+            item.add_marker(pytest.mark.whole_run)
     if not Path(os.environ.get("FEWLABELS_IMAGES", "/nonexistent")).is_dir():
         reason = pytest.mark.skip(reason="FEWLABELS_IMAGES names no folder of real images")
         for item in items:
