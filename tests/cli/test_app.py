@@ -113,9 +113,8 @@ def test_a_bug_keeps_its_traceback(cli, tmp_path, train_with):
     assert "KeyError: 'bug'" in (tmp_path / "run" / "run.log").read_text()
 
 
-@pytest.mark.parametrize(
-    "error", [UserError("data.root=x: give a folder."), pytest.param(KeyError("bug"), marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("error", [UserError("data.root=x: give a folder."), KeyError("bug")])
 def test_a_failed_job_of_a_sweep_is_recorded_and_stops_no_other(cli, tmp_path, train_with, error):
     def fail_once(config, directory):
         if config["seed"] == 1:

@@ -44,6 +44,7 @@ def test_the_report_is_written_with_its_figures(comparison):
     assert "After simclr: 66.0" in (comparison / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_several_label_fractions_have_a_figure_of_their_own(comparison):
     for number in (2, 3, 4, 5):
         change(comparison / str(number) / "config.yaml", **{"data.label_fraction": 0.5})
@@ -61,6 +62,7 @@ def test_there_is_no_gain_while_the_first_init_has_no_repeat(comparison):
     assert len(summary_sentences(table)) == 1
 
 
+@pytest.mark.slow
 def test_other_settings_that_vary_make_inits_of_their_own(comparison):
     for number, rate in enumerate((0.1, 0.3, 0.1, 0.3, 0.1, 0.3)):
         file = comparison / str(number) / "job.json"

@@ -1,21 +1,32 @@
 """Checks of a composed configuration that span config groups."""
 
+from functools import cache
+
 import pytest
 from omegaconf import OmegaConf
 
 from fewlabels.cli.app import compose_config
+from fewlabels.cli.resolvers import config_groups
 from fewlabels.training import config_checks
 from fewlabels.training.config_checks import ConfigError, check_config, check_positive
 
 
+@cache
+def composed(script, *groups):
+    """A composed configuration with these choices of config groups."""
+    return OmegaConf.create(compose_config(*groups, script=script))
+
+
 @pytest.fixture
 def check(tmp_path, monkeypatch):
-    """`check(*overrides, script=…)` composes and checks a configuration, for the run directory `tmp_path/run`."""
+    """`check(*overrides, script=…)` checks a configuration with overrides, for the run directory `tmp_path/run`."""
     monkeypatch.setattr(config_checks, "current_run_dir", lambda: tmp_path / "run")
     monkeypatch.delenv("RANK", raising=False)
 
     def call(*overrides, script="pretrain"):
-        check_config(OmegaConf.create(compose_config(*overrides, script=script)))
+        groups = [override for override in overrides if override.partition("=")[0] in config_groups(script)]
+        changes = OmegaConf.from_dotlist([override for override in overrides if override not in groups])
+        check_config(OmegaConf.merge(composed(script, *groups), changes))
 
     return call
 
@@ -34,7 +45,7 @@ REFUSED = {
 REFUSED_FINETUNING = {
     "method.unfreeze_after=9": r"unfreeze_after=9 of trainer\.max_epochs=9: the backbone would never be trained",
     "method.unfreeze_after=x": r"method\.unfreeze_after=x: give a number of epochs",
-    "checkpoint=": r"checkpoint=: give a run directory or a \.ckpt file to start from, or checkpoint=null",
+    "checkpoint=''": r"checkpoint=: give a run directory or a \.ckpt file to start from, or checkpoint=null",
     "checkpoint=5": r"checkpoint=5: give a run directory or a \.ckpt file to start from, or checkpoint=null",
     "trainer.limit_val_batches=0": r"trainer\.limit_val_batches=0: finetuning selects its weights on validation images",
     "trainer.check_val_every_n_epoch=10": r"it has to validate at least once",

@@ -120,6 +120,7 @@ def test_a_mistake_is_named_with_its_remedy(finetune, tmp_path, mistake):
     assert not (tmp_path / "none" / "config.yaml").exists()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_does_not_fit_is_named_with_the_remedy(finetune, pretrained, tmp_path):
     for overrides, message in MISFITS.values():
         with pytest.raises(UserError, match=message):
