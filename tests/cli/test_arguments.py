@@ -90,3 +90,9 @@ def test_a_value_without_a_key_is_refused():
 def test_several_runs_are_passed_on_as_a_list():
     arguments = ["run=a,b", "run=a", "run=[a,b]", "run='a,b'", "data.root=a,b"]
     assert prepare_arguments(arguments) == ["run=[a,b]", "run=a", "run=[a,b]", "run='a,b'", "data.root=a,b"]
+
+
+def test_several_choices_of_a_group_that_takes_one_are_refused():
+    assert message("callbacks=[images,points]").startswith("callbacks=[images,points]: callbacks takes one choice. ")
+    assert message("logger=[csv,tensorboard]") is None
+    assert message("analyses=[label_efficiency,embedding_maps]", "run=null", command="evaluate") is None

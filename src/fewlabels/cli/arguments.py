@@ -10,6 +10,8 @@ from fewlabels.cli.resolvers import RUNS, config_groups
 
 MODES = ({"-m", "--multirun"}, {"-c", "--cfg"}, {"-i", "--info"}, {"-r", "--run"}, {"-sc", "--shell-completion"})
 """Hydra's flags that exclude each other."""
+LISTS = ("analyses", "logger")
+"""Config groups that take several choices, [a,b]."""
 DIRECTORY_KEYS = {"hydra.run.dir", "hydra.sweep.dir", "resume", "run"}
 
 
@@ -50,12 +52,14 @@ def _as_list(argument: str) -> str:
 
 
 def _check_choices(arguments: list[str], command: str) -> None:
-    """Refuse `group=null` and `group=3`, for which Hydra raises a ValueError, and a value without a key."""
+    """Refuse what Hydra answers with a traceback: `group=null`, `group=3`, `group=[a,b]`, and a value without a key."""
     no_name = re.compile(r"(?:null|true|false|[\d.]+)", re.IGNORECASE)
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if equals and not key:
             sys.exit(f"\n{argument} has no key: write key=value.")
+        if value.startswith("[") and key not in LISTS and (choices := config_groups(command).get(key)):
+            sys.exit(f"\n{argument}: {key} takes one choice. Choose from {', '.join(choices)}.")
         if any(no_name.fullmatch(name) for name in value.split(",")) and (choices := config_groups(command).get(key)):
             sys.exit(f"\n{argument}: there is no such choice. Choose from {', '.join(choices)}, or leave it out.")
 

@@ -1,6 +1,5 @@
 """The jobs of a sweep: their overrides, their state, and whether they have to run again."""
 
-import hashlib
 import json
 import logging
 from pathlib import Path
@@ -12,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from fewlabels.core.atomic_io import write_text
+from fewlabels.core.errors import UserError
 from fewlabels.training.config_checks import ConfigError
 from fewlabels.training.resume import CHANGEABLE, load_config
 
@@ -157,12 +157,14 @@ def _comparable(overrides: list[str]) -> list[str]:
 
 def _checkpoint_digest(checkpoint: Any) -> str | None:
     """SHA-256 of an initial checkpoint; None where there is none."""
-    path = Path(checkpoint) if isinstance(checkpoint, str) and checkpoint else None
-    file = path / "checkpoints" / "last.ckpt" if path and path.is_dir() else path
-    if not file or not file.is_file():
+    if not isinstance(checkpoint, str) or not checkpoint:
         return None
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    from fewlabels.core.checkpoints import checkpoint_file, digest
+
+    try:
+        return digest(checkpoint_file(checkpoint))
+    except UserError:  # the job reports a missing file
+        return None
 
 
 def _read_record(directory: Path) -> dict[str, Any]:
