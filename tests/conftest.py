@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 WHOLE_RUNS = (
     "callbacks/test_embedding_plots", "callbacks/test_representation_quality", "cli/test_app", "cli/test_commands",
     "data/synthetic/test_drawing", "data/synthetic/test_synthetic_plankton", "evaluation/test_compare",
-    "evaluation/test_context", "evaluation/test_run", "figures/test_embedding_plots", "figures/test_heatmaps",
+    "evaluation/test_context", "evaluation/test_few_labels", "evaluation/test_run", "figures/test_embedding_plots",
+    "figures/test_heatmaps",
     "sweeps/test_comparability", "sweeps/test_init_comparison", "test_conf", "training/test_build",
     "training/test_config_checks", "training/test_finetune", "training/test_finetune_defaults", "training/test_fit",
     "training/test_resume",

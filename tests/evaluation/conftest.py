@@ -48,6 +48,7 @@ def write_run(directory, *overrides):
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 0.5
     x = next(iter(data.loader("train"))).x
+    x = x.repeat(2, 1, 1, 1) if len(x) == 1 else x  # batch norms need two
     with torch.no_grad():
         for _ in range(8):
             method.train().embed(x)
@@ -116,6 +117,14 @@ def new_run(folder, _session):
         return folder / name
 
     return write
+
+
+@pytest.fixture
+def write_any_run():
+    """`write_run(directory, *overrides)`, for runs on other images."""
+    yield write_run
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 @pytest.fixture

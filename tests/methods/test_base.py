@@ -9,6 +9,7 @@ from torch import nn
 
 from fewlabels import load_backbone
 from fewlabels.core.backbones import Backbone, mlp
+from fewlabels.core.errors import UserError
 from fewlabels.core.optim import OptimizerConfig
 from fewlabels.data.spirals import Spirals
 from fewlabels.methods.base import Method
@@ -176,3 +177,32 @@ def test_images_are_normalised_and_channels_last():
     assert method.prepare(x).is_contiguous(memory_format=torch.channels_last)
     assert body[0].weight.is_contiguous(memory_format=torch.channels_last)
     assert torch.allclose(method.embed(x), backbone((x / 255 - 0.5) / 0.25), atol=1e-5)
+
+
+class Diverging(Recorder):
+    """Returns a loss that is not finite, in training from the second step or in one validation batch."""
+
+    broken = "train"
+
+    def step(self, batch, generator):
+        metrics = super().step(batch, generator)
+        number = sum(training == (self.broken == "train") for training, *_ in self.drawn)
+        if self.training == (self.broken == "train") and number == 2:
+            metrics["loss"] = metrics["loss"] * float("nan")
+        return metrics
+
+
+def test_a_training_loss_that_is_not_finite_ends_the_run_at_once_and_names_the_remedy(tmp_path):
+    method = make_method()
+    method.__class__ = Diverging
+    with pytest.raises(UserError, match=r"training loss is nan in epoch 1, step 1: .*Lower method\.optimizer\.lr"):
+        make_trainer(tmp_path).fit(method, make_data())
+    assert sum(training for training, *_ in method.drawn) == 2
+
+
+def test_a_validation_batch_without_a_finite_loss_is_not_left_out_of_the_mean(tmp_path):
+    method, trainer = make_method(), make_trainer(tmp_path, epochs=1)
+    method.__class__, method.broken = Diverging, "val"
+    trainer.fit(method, make_data())
+    assert torch.isnan(trainer.callback_metrics["val/loss"])
+    assert trainer.callback_metrics["val/loss_chance"] == 7

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fewlabels.probing.projections import principal_components
+from fewlabels.probing.projections import all_equal, principal_components
 
 
 def test_principal_components_equal_the_svd_up_to_sign():
@@ -27,3 +27,17 @@ def test_components_have_non_negative_skew_whatever_the_sign_of_the_data():
 def test_there_are_no_more_components_than_samples_or_dimensions():
     assert principal_components(np.eye(3)[:2], 4)[0].shape == (2, 2)
     assert principal_components(np.random.default_rng(0).normal(size=(9, 3)), 4)[0].shape == (9, 3)
+
+
+def test_equal_embeddings_have_components_without_variance():
+    points, variance = principal_components(np.ones((6, 3), np.float32))
+    assert np.isfinite(points).all()
+    assert variance.tolist() == [0, 0, 0]
+
+
+def test_all_equal_ignores_rounding_errors_only():
+    same = np.full((4, 2), 3.0)
+    assert all_equal(same)
+    assert all_equal(same + 1e-7)
+    assert all_equal(np.zeros((2, 2)))
+    assert not all_equal(same + 0.01 * np.eye(4, 2))

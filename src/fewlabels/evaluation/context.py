@@ -85,15 +85,18 @@ class EvaluationContext:
         """Embeddings to test on."""
         return self.embeddings.select(self.test)
 
+    @property
+    def shown(self) -> tuple[Embeddings, str]:
+        """Embeddings whose images figures show, and which these are: the test images, or without any all images."""
+        all_images = self.embeddings, "all images, since none is in the test split"
+        return (self.test_embeddings, self.population) if len(self.test) else all_images
+
     def embed(self, network: Backbone, rows: NDArray[np.int64]) -> Embeddings:
         """Embed rows of the data module's table with another network, such as `untrained`."""
         return embed_rows(network, self.data, rows)
 
     def sample_table(self, seed: int, rows: int = 1000, components: int = 50) -> "pd.DataFrame":
-        """A sample of the embeddings, reduced to their leading principal components, for W&B's projector.
-
-        W&B takes a minute for all embeddings; embeddings.parquet holds them.
-        """
+        """Leading principal components of a sample, for W&B's projector: all embeddings would take it a minute."""
         import pandas as pd
 
         part = self.embeddings.select(sample(np.arange(len(self.embeddings)), rows, seed))
@@ -192,8 +195,7 @@ def _stored_embeddings(
 def embed_rows(network: Backbone, data: DataModule, rows: NDArray[np.int64]) -> Embeddings:
     """Embed rows of a data module's table, with their paths, splits and labels."""
     device = next(network.parameters()).device
-    embeddings = extract(lambda x: network(network.normalise(x)), data.loader(rows), network, device)
-    return _with_description(embeddings, data)
+    return _with_description(extract(lambda x: network(network.normalise(x)), data.loader(rows), network, device), data)
 
 
 def _with_description(embeddings: Embeddings, data: DataModule) -> Embeddings:
@@ -201,8 +203,7 @@ def _with_description(embeddings: Embeddings, data: DataModule) -> Embeddings:
     split_of = np.full(len(data.labels), "", dtype="<U6")
     for split in SPLITS:
         split_of[data.indices(split)] = split
-    paths = [data.paths[row] for row in embeddings.index]
-    return embeddings.described(paths, split_of[embeddings.index], data.classes)
+    return embeddings.described([data.paths[row] for row in embeddings.index], split_of[embeddings.index], data.classes)
 
 
 def partition(data: DataModule, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
@@ -225,8 +226,8 @@ def partition(data: DataModule, rows: NDArray[np.int64]) -> tuple[NDArray[np.int
         half = splits.assign([data.paths[row] for row in both], 0.0, 0.5) == "test"
         pool, test, population = both[~half], both[half], f"{unseen} classes unseen in pretraining"
     else:
-        pool, test = data.labelled(), data.indices("test")
-        population = f"{len(data.seen_classes)} classes seen in pretraining"
+        pool, test, seen = data.labelled(), data.indices("test"), len(data.seen_classes)
+        population = f"{seen} classes seen in pretraining" if seen else "unlabelled images"
     return np.searchsorted(rows, pool), np.searchsorted(rows, test), population
 
 

@@ -70,11 +70,11 @@ def neighbours_figure(
     n: int,
     synthetic: bool = False,
 ) -> "Figure":
-    """Draw query images and their nearest neighbours, framed in blue (same class) or red (another class).
+    """Draw query images and their nearest neighbours, framed in blue (same class) or red (another class), if labelled.
 
     Args:
         queries: uint8 [Q, C, H, W].
-        query_labels: int64 [Q].
+        query_labels: int64 [Q]; -1 means unlabelled.
         neighbours: uint8 [Q, K, C, H, W].
         neighbour_labels: int64 [Q, K].
         angles: Degrees [Q, K].
@@ -87,13 +87,14 @@ def neighbours_figure(
     axes = figure.subplots(rows, columns + 1, squeeze=False)
     for row in range(rows):
         thumbnail(axes[row, 0], queries[row])
-        _name_row(axes[row, 0], shortened(classes[query_labels[row]], 20))
+        label = query_labels[row]
+        _name_row(axes[row, 0], shortened(classes[label], 20) if label >= 0 else "")
         for column in range(columns):
-            same = neighbour_labels[row, column] == query_labels[row]
-            thumbnail(axes[row, column + 1], neighbours[row, column], f"{angles[row, column]:.0f}°",
-                      POSITIVE if same else NEGATIVE)  # fmt: skip
+            other = neighbour_labels[row, column]
+            colour = None if min(label, other) < 0 else POSITIVE if other == label else NEGATIVE
+            thumbnail(axes[row, column + 1], neighbours[row, column], f"{angles[row, column]:.0f}°", colour)
     axes[0, 0].set_title("query", fontsize=9, color=MUTED)
     axes[0, (columns + 1) // 2].set_title("nearest neighbours, closest first", fontsize=9, color=MUTED)
-    caption(figure, "images searched; below each: angle to the query; blue: same class, red: another class", n=n,
-            synthetic=synthetic)  # fmt: skip
+    frames = "; blue: same class, red: another class" if classes else ", unlabelled"
+    caption(figure, f"images searched; below each: angle to the query{frames}", n=n, synthetic=synthetic)
     return figure

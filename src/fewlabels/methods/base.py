@@ -13,12 +13,15 @@ from torchmetrics import MeanMetric
 from fewlabels.core.backbones import Backbone
 from fewlabels.core.batch import Batch
 from fewlabels.core.distributed import rank, step_seed, world_size
+from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import DataModule
 from fewlabels.core.optim import OptimizerConfig, ParameterGroup
 from fewlabels.methods.views import RandomViews
 
 VALIDATION, TEST = 1, 2
 """Random streams of validation and test; training uses stream 0."""
+CHECK_EVERY = 20
+"""Steps between two checks of the training loss on a GPU."""
 
 
 class Method(LightningModule):
@@ -94,11 +97,23 @@ class Method(LightningModule):
         seed = step_seed(self.seed, self.current_epoch, batch_idx, rank())
         torch.manual_seed(seed)  # dropout and stochastic depth use the global generator
         metrics = self.step(batch, torch.Generator().manual_seed(seed))
+        self._check_loss(metrics["loss"], batch_idx)
         self.log_dict(
             {f"train/{name}": value for name, value in metrics.items()},
             on_step=False, on_epoch=True, sync_dist=world_size() > 1, batch_size=len(batch.x),
         )  # fmt: skip
         return metrics
+
+    def _check_loss(self, loss: Tensor, batch_idx: int) -> None:
+        """Raise UserError if the training loss is not finite; on a GPU every `CHECK_EVERY` steps, since it waits."""
+        if loss.device.type != "cpu" and batch_idx % CHECK_EVERY:
+            return
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"The training loss is {loss.item()} in epoch {self.current_epoch + 1}, step {self.global_step}: the "
+                f"training diverged. Lower method.optimizer.lr (now {self.optimizer_config.lr}), or raise "
+                "method.optimizer.warmup_epochs. Earlier checkpoints stay as they are."
+            )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Compute the loss on validation data; the random draws are equal in all epochs and for any number of ranks."""
@@ -114,7 +129,8 @@ class Method(LightningModule):
         for name, value in self.step(batch, generator).items():
             key = f"{split}_{name}"
             if key not in self.means:
-                self.means[key] = MeanMetric().to(self.device)
+                # A NaN replaced by NaN: the other strategies leave it out, or ignore the weights
+                self.means[key] = MeanMetric(nan_strategy=math.nan).to(self.device)
             self.means[key].update(value, weight=len(batch.x))
 
     def on_validation_epoch_end(self) -> None:

@@ -70,25 +70,47 @@ def check_probe(train: Embeddings, test: Embeddings, labels: int) -> None:
         UserError: There are fewer than two classes, fewer labels than classes, no test labels, or embeddings that are
             not finite.
     """
-    classes = len(np.unique(train.labels[train.labels >= 0]))
-    if classes < 2:
-        raise UserError(
-            f"A probe needs labelled samples of at least 2 classes; there are {classes}. Label samples of more "
-            "classes, or raise data.label_fraction."
-        )
+    classes = check_labels(train, test)
     if labels < classes:
         raise UserError(
             f"budgets: {labels} labels are fewer than the {classes} classes; a probe needs at least 1 per class. Give "
             f"budgets of at least {classes}."
         )
-    if not (test.labels >= 0).any():
-        raise UserError("A probe needs labelled test samples; there are none. Label some, or raise data.test_fraction.")
     for part in (train, test):
         if broken := int((~np.isfinite(part.vectors)).any(1).sum()):
             raise UserError(
                 f"{broken} of {len(part)} embeddings are not finite: the training diverged. Pretrain again with a "
                 "lower method.optimizer.lr."
             )
+
+
+def check_labels(train: Embeddings, test: Embeddings) -> int:
+    """Check that there are labels to train a probe with and to test it on.
+
+    Args:
+        train: Embeddings that labels are drawn from.
+        test: Embeddings to classify.
+
+    Returns:
+        Number of classes in `train`.
+
+    Raises:
+        UserError: There are labels of fewer than two classes, or no test labels.
+    """
+    classes = len(np.unique(train.labels[train.labels >= 0]))
+    if not classes:
+        raise UserError(
+            "A probe needs labelled samples, and there are none. Label some: move the images of a class into a folder "
+            "of its own under data.root, for at least 2 classes."
+        )
+    if classes < 2:
+        raise UserError(
+            f"A probe needs labelled samples of at least 2 classes; there are {classes}. Label samples of more "
+            "classes, or raise data.label_fraction."
+        )
+    if not (test.labels >= 0).any():
+        raise UserError("A probe needs labelled test samples; there are none. Label some, or raise data.test_fraction.")
+    return classes
 
 
 def probe_accuracy(train: Embeddings, test: Embeddings, probe: str) -> float:

@@ -12,14 +12,21 @@ def principal_components(vectors: NDArray[Any], count: int = 4) -> tuple[NDArray
 
     Returns:
         float32 [N, count], with signs such that every component has non-negative skew; and the fractions of variance
-        explained, [count].
+        explained, [count], 0 if all embeddings are equal.
     """
     from sklearn.decomposition import PCA
 
     model = PCA(min(count, *vectors.shape), random_state=0)
-    points = model.fit_transform(np.asarray(vectors, np.float64))
+    with np.errstate(invalid="ignore"):  # there is no variance to divide by if all embeddings are equal
+        points = model.fit_transform(np.asarray(vectors, np.float64))
     points *= np.where((points**3).sum(0) < 0, -1, 1)
-    return points.astype(np.float32), model.explained_variance_ratio_
+    return points.astype(np.float32), np.nan_to_num(model.explained_variance_ratio_)
+
+
+def all_equal(vectors: NDArray[Any]) -> bool:
+    """Whether embeddings [N, D] differ by no more than rounding errors."""
+    vectors = np.asarray(vectors, np.float64)
+    return bool(np.ptp(vectors, axis=0).max() <= 1e-6 * max(float(np.abs(vectors).max()), 1e-12))
 
 
 def umap_projection(vectors: NDArray[Any], *, neighbours: int = 15, seed: int = 0) -> NDArray[np.float32]:

@@ -23,7 +23,11 @@ class ClassDistances:
     modality: ClassVar[Modality] = "images"
 
     def run(self, context: EvaluationContext) -> AnalysisResult:
-        """Measure seen and unseen classes, where there are at least two."""
+        """Measure seen and unseen classes, where there are at least two.
+
+        Raises:
+            UserError: Neither seen nor unseen images have labels of two classes.
+        """
         result, settings = AnalysisResult(), context.settings
         for kind, split in (("seen", "test"), ("unseen", "unseen")):
             part = context.embeddings.select(np.flatnonzero(context.embeddings.splits == split))
@@ -38,6 +42,10 @@ class ClassDistances:
                                       synthetic=context.data.synthetic)  # fmt: skip
             result.figures[f"distances_{kind}"] = (figure, f"Distances between {kind} classes")
             result.metrics |= {f"{kind}/silhouette": distances.silhouette, f"{kind}/angle_ratio": distances.ratio}
+        if not result.figures and not result.left_out:
+            raise UserError(
+                "Neither the test images nor unseen classes have labels of 2 classes or more. Label images."
+            )
         return result
 
 

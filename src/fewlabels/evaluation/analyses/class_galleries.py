@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import Modality
 from fewlabels.evaluation.context import EvaluationContext
 from fewlabels.evaluation.result import MAX_CLASSES, AnalysisResult
@@ -28,8 +29,14 @@ class ClassGalleries:
     rows: int = 10
 
     def run(self, context: EvaluationContext) -> AnalysisResult:
-        """Draw galleries of the test images."""
-        part, result = context.test_embeddings, AnalysisResult()
+        """Draw galleries of the test images, or of all images if none is in the test split.
+
+        Raises:
+            UserError: None of these images is labelled.
+        """
+        (part, population), result = context.shown, AnalysisResult()
+        if not (part.labels >= 0).any():
+            raise UserError("None of the images to show is labelled. Label images, each class in a folder of its own.")
         images = context.image_data.images(part.index).numpy()
         _, sizes = np.unique(part.labels[part.labels >= 0], return_counts=True)
         largest = np.sort(np.argsort(-sizes, kind="stable")[: self.max_classes])
@@ -39,5 +46,5 @@ class ClassGalleries:
             figure = gallery_figure(shown[start : start + self.rows], images, part.labels, part.classes,
                                     synthetic=context.data.synthetic)  # fmt: skip
             number = f"_{start // self.rows + 1}" if len(shown) > self.rows else ""
-            result.figures[f"gallery{number}"] = (figure, f"Nearest and furthest images, {context.population}")
+            result.figures[f"gallery{number}"] = (figure, f"Nearest and furthest images, {population}")
         return result

@@ -13,7 +13,7 @@ from fewlabels.figures.label_efficiency import label_efficiency_figure
 from fewlabels.probing.embeddings import Embeddings
 from fewlabels.probing.intervals import format_interval, interval
 from fewlabels.probing.label_efficiency import label_efficiency
-from fewlabels.probing.probes import TITLES, pixel_components
+from fewlabels.probing.probes import TITLES, check_labels, pixel_components
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +36,13 @@ class LabelEfficiency:
     pixel_images: int = 3000
 
     def run(self, context: EvaluationContext) -> AnalysisResult:
-        """Probe all sources with the same labels; see `probing.label_efficiency.label_efficiency`."""
+        """Probe all sources with the same labels; see `probing.label_efficiency.label_efficiency`.
+
+        Raises:
+            UserError: There are too few labels.
+        """
         pool, test = context.pool_embeddings, context.test_embeddings
+        check_labels(pool, test)  # before the sources are embedded
         settings = {name: context.settings[name] for name in ("budgets", "probes", "repeats", "seed")}
         table = label_efficiency(self._sources(context, pool, test), **settings)
         figure = label_efficiency_figure(

@@ -13,6 +13,7 @@ from fewlabels.evaluation.result import TRAINED, UNTRAINED, AnalysisResult
 from fewlabels.figures.layerwise_probe import layerwise_probe_figure
 from fewlabels.probing.embeddings import Embeddings, extract, pooled_blocks
 from fewlabels.probing.label_efficiency import few_label_accuracy
+from fewlabels.probing.probes import check_labels
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,15 @@ class LayerwiseProbe:
     max_labels: int = 300
 
     def run(self, context: EvaluationContext) -> AnalysisResult:
-        """Probe every block of the trained and of the untrained network."""
+        """Probe every block of the trained and of the untrained network.
+
+        Raises:
+            UserError: There are too few labels.
+        """
         import pandas as pd
 
         pool, result = context.pool_embeddings, AnalysisResult()
+        check_labels(pool, context.test_embeddings)
         labels = min(self.max_labels, int((pool.labels >= 0).sum()))
         rows = []
         for source, network in ((TRAINED, context.method.backbone), (UNTRAINED, context.untrained)):

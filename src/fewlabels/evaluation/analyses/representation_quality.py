@@ -5,10 +5,12 @@ from typing import ClassVar
 
 import torch
 
+from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import Modality
 from fewlabels.evaluation.context import EvaluationContext
 from fewlabels.evaluation.result import AnalysisResult
 from fewlabels.figures.representation_quality import representation_quality_figure
+from fewlabels.probing.embeddings import sample
 from fewlabels.probing.representation_quality import assess
 
 CAPTION = "Cosine similarity of views and of images, singular values, and standard deviation by dimension"
@@ -20,7 +22,7 @@ class RepresentationQuality:
     """Statistics of the embeddings of two views of validation images, assessed together with the run's metrics.
 
     Attributes:
-        max_images: Validation images, at most.
+        max_images: Images, at most: a random sample of the validation split, or of all splits if it has fewer than two.
     """
 
     title: ClassVar[str] = "Representation quality"
@@ -29,9 +31,17 @@ class RepresentationQuality:
     max_images: int = 512
 
     def run(self, context: EvaluationContext) -> AnalysisResult:
-        """Embed two views of each image and assess them."""
-        x = context.image_data.images(context.data.indices("val")[: self.max_images])
-        generator = torch.Generator().manual_seed(context.settings["seed"])
+        """Embed two views of each image and assess them.
+
+        Raises:
+            UserError: There are fewer than two images.
+        """
+        val, seed = context.data.indices("val"), context.settings["seed"]
+        rows = sample(val if len(val) > 1 else context.embeddings.index, self.max_images, seed)
+        if len(rows) < 2:
+            raise UserError(f"Representation quality needs at least 2 images; there are {len(rows)}. Add images.")
+        x = context.image_data.images(rows)
+        generator = torch.Generator().manual_seed(seed)
         network, views = context.method.backbone, context.method.views
         with torch.no_grad():
             one, other = (network(network.normalise(views(x, generator))).numpy() for _ in range(2))

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import Modality
 from fewlabels.evaluation.context import EvaluationContext
 from fewlabels.evaluation.result import AnalysisResult
@@ -27,6 +28,8 @@ class RotationConfusion:
         method = context.method
         if not isinstance(method, RotNet):
             return AnalysisResult()
+        if not len(context.data.indices("test")):
+            raise UserError("There are no test images. Raise data.test_fraction.")
         predicted = []
         with torch.no_grad():
             for x, _, _ in context.data.loader("test"):
