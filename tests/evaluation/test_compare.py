@@ -84,17 +84,17 @@ def test_the_best_network_is_named_with_its_paired_lead():
         c={30: [0.9, 0.9], 100: [0.70, 0.92], 200: [0.9]},
     )
     (sentence,) = summary_sentences(table)
-    # Student's t for 2 values: 12.706 × std / √2; the lead over b is 10 in both repeats, that over c is 10 and -8
+    # Student's t for 2 values: 12.706 × std / √2; the lead over c is 10 and -8, that over b is 10 twice: no interval
     assert sentence == (
         "Support vector machine, 100 labels: a is best with balanced accuracy 82.0 ± 25.4%; +1.0 ± 114.4 points over c "
-        "(no clear difference); +10.0 ± 0.0 points over b."
+        "(no clear difference); +10.0 points over b (no interval)."
     )
 
 
 def test_a_single_repeat_has_no_interval():
     (sentence,) = summary_sentences(efficiency(a={200: [0.9]}, b={200: [0.5]}))
-    assert (
-        sentence == "Support vector machine, 200 labels: a is best with balanced accuracy 90.0%; +40.0 points over b."
+    assert sentence == (
+        "Support vector machine, 200 labels: a is best with balanced accuracy 90.0%; +40.0 points over b (no interval)."
     )
 
 

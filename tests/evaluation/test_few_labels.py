@@ -54,10 +54,9 @@ def check_numbers(logged, page, results):
     assert " nan" not in text.lower()
 
 
-@pytest.mark.parametrize("method", ["simclr", "rotnet"])
-def test_without_labels_everything_that_needs_none_is_reported(tmp_path, report, method):
+def test_without_labels_everything_that_needs_none_is_reported(tmp_path, report):
     write_flat(tmp_path / "images", 40)
-    logged, page, results = report(method=method)
+    logged, page, results = report()
     check_numbers(logged, page, results)
     for title in NEEDS_LABELS:
         assert f"Left out: {title}." in logged
@@ -69,9 +68,8 @@ def test_without_labels_everything_that_needs_none_is_reported(tmp_path, report,
     assert "0 classes" not in page
 
 
-@pytest.mark.parametrize("method", ["simclr", "rotnet"])
-@pytest.mark.parametrize("splits", [("test",), ("val",), ("test", "val")], ids="+".join)
-def test_without_a_split_the_rest_is_reported(tmp_path, report, splits, method):
+@pytest.mark.parametrize(("method", "splits"), [("rotnet", ["test"]), ("simclr", ["test", "val"])])
+def test_without_a_split_the_rest_is_reported(tmp_path, report, method, splits):
     write_flat(tmp_path / "images", 20)
     logged, page, results = report(*(f"data.{split}_fraction=0" for split in splits), method=method)
     check_numbers(logged, page, results)
@@ -79,7 +77,7 @@ def test_without_a_split_the_rest_is_reported(tmp_path, report, splits, method):
     assert "representation/effective_rank" in results
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 2])
 def test_of_very_few_images_nothing_is_invented(tmp_path, report, count):
     write_flat(tmp_path / "images", count)
     logged, page, results = report("data.test_fraction=0", "data.val_fraction=0")

@@ -141,7 +141,7 @@ def summary_sentences(table: "pd.DataFrame") -> list[str]:
         leads = []
         for source in order[1:]:
             gain, error = interval(scores[order[0]] - scores[source])
-            note = "" if gain > error else " (no clear difference)"  # nor without an interval
+            note = " (no interval)" if np.isnan(error) else "" if gain > error else " (no clear difference)"
             leads.append(f"{format_interval(gain, error, '+')} points over {source}{note}")
         sentences.append(
             f"{TITLES[str(probe)].capitalize()}, {budget} labels: {order[0]} is best with balanced accuracy "
