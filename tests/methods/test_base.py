@@ -195,7 +195,7 @@ class Diverging(Recorder):
 def test_a_training_loss_that_is_not_finite_ends_the_run_at_once_and_names_the_remedy(tmp_path):
     method = make_method()
     method.__class__ = Diverging
-    with pytest.raises(UserError, match=r"training loss is nan in epoch 1, step 1: .*Lower method\.optimizer\.lr"):
+    with pytest.raises(UserError, match=r"training loss is nan in epoch 1, step 1: .*lower method\.optimizer\.lr"):
         make_trainer(tmp_path).fit(method, make_data())
     assert sum(training for training, *_ in method.drawn) == 2
 

@@ -7,7 +7,7 @@ from fewlabels.callbacks.access import data_of, embed_samples
 from fewlabels.callbacks.log_figure import log_figure
 from fewlabels.figures.embedding_plots import pair_plot_figure, umap_figure
 from fewlabels.probing.embeddings import sample
-from fewlabels.probing.projections import principal_components, umap_projection
+from fewlabels.probing.projections import MIN_SAMPLES, all_equal, principal_components, umap_projection
 
 
 class EmbeddingPlots(Callback):
@@ -30,9 +30,11 @@ class EmbeddingPlots(Callback):
             return
         data = data_of(trainer)
         rows = sample(data.indices("val"), self.max_samples)
-        if len(rows) < 5:
+        if len(rows) < MIN_SAMPLES:
             return
         embeddings = embed_samples(trainer, pl_module, rows)
+        if all_equal(embeddings.vectors):  # RepresentationQuality warns of a collapse
+            return
         plane = umap_projection(embeddings.vectors)
         text = f"validation images of {data.name}; UMAP of the embeddings, 15 neighbours, cosine, seed 0; epoch {epoch}"
         panels = {"validation": np.ones(len(embeddings), bool)}

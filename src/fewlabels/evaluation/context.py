@@ -87,9 +87,10 @@ class EvaluationContext:
 
     @property
     def shown(self) -> tuple[Embeddings, str]:
-        """Embeddings whose images figures show, and which these are: the test images, or without any all images."""
-        all_images = self.embeddings, "all images, since none is in the test split"
-        return (self.test_embeddings, self.population) if len(self.test) else all_images
+        """Embeddings whose images figures show, and which these are: without test images a sample of all images."""
+        rows = sample(np.arange(len(self.embeddings)), self.settings["max_samples"], self.settings["seed"])
+        others = self.embeddings.select(rows), "a sample of all images, since none is in the test split"
+        return (self.test_embeddings, self.population) if len(self.test) else others
 
     def embed(self, network: Backbone, rows: NDArray[np.int64]) -> Embeddings:
         """Embed rows of the data module's table with another network, such as `untrained`."""

@@ -95,6 +95,6 @@ def neighbours_figure(
             thumbnail(axes[row, column + 1], neighbours[row, column], f"{angles[row, column]:.0f}°", colour)
     axes[0, 0].set_title("query", fontsize=9, color=MUTED)
     axes[0, (columns + 1) // 2].set_title("nearest neighbours, closest first", fontsize=9, color=MUTED)
-    frames = "; blue: same class, red: another class" if classes else ", unlabelled"
-    caption(figure, f"images searched; below each: angle to the query{frames}", n=n, synthetic=synthetic)
+    text = "images searched; below each: angle to the query; blue: same class, red: another class"
+    caption(figure, text if classes else f"unlabelled {text.rpartition(';')[0]}", n=n, synthetic=synthetic)
     return figure

@@ -53,7 +53,8 @@ def caption(figure: "Figure", text: str, *, n: int, synthetic: bool = False) -> 
 def class_colours(labels: NDArray[np.int64], classes: Sequence[str]) -> list[tuple[str, str, NDArray[np.bool_]]]:
     """Assign colours to classes: (name, colour, mask bool [N]), in drawing order, the background first.
 
-    If there are more classes than colours, the smallest classes share a grey.
+    If there are more classes than colours, the smallest classes share a grey. Unlabelled samples are a paler grey, unless
+    nothing is labelled.
 
     Args:
         labels: int64 [N]; -1 means unlabelled; lower values are in no group.
@@ -67,7 +68,7 @@ def class_colours(labels: NDArray[np.int64], classes: Sequence[str]) -> list[tup
     ]
     others = (labels >= 0) & ~np.isin(labels, coloured)
     background = [
-        ("unlabelled", "#DDDDDD", labels == -1),
+        ("unlabelled", "#DDDDDD" if len(present) else PALETTE[0], labels == -1),
         (f"{len(by_size) - len(coloured)} other classes", "#BBBBBB", others),
     ]
     return [group for group in background if group[2].any()] + groups

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+MIN_SAMPLES = 5
+"""Fewer samples make no map."""
+
 
 def principal_components(vectors: NDArray[Any], count: int = 4) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Leading principal components of embeddings [N, D].

@@ -29,7 +29,7 @@ class ClassGalleries:
     rows: int = 10
 
     def run(self, context: EvaluationContext) -> AnalysisResult:
-        """Draw galleries of the test images, or of all images if none is in the test split.
+        """Draw galleries of the test images, or of a sample of all images if none is in the test split.
 
         Raises:
             UserError: None of these images is labelled.

@@ -11,10 +11,7 @@ from fewlabels.evaluation.context import EvaluationContext
 from fewlabels.evaluation.result import AnalysisResult
 from fewlabels.figures.embedding_plots import pair_plot_figure, umap_figure
 from fewlabels.probing.embeddings import sample
-from fewlabels.probing.projections import all_equal, principal_components, umap_projection
-
-MIN_IMAGES = 5
-"""Fewer images make no map."""
+from fewlabels.probing.projections import MIN_SAMPLES, all_equal, principal_components, umap_projection
 
 
 @dataclass(frozen=True)
@@ -29,14 +26,14 @@ class EmbeddingMaps:
         """Project a sample of the splits, at most `max_samples` images.
 
         Raises:
-            UserError: There are fewer than `MIN_IMAGES` images, or all have the same embedding.
+            UserError: There are fewer than `MIN_SAMPLES` images, or all have the same embedding.
         """
         embeddings, limit, seed = context.embeddings, context.settings["max_samples"], context.settings["seed"]
         rows = {split: np.flatnonzero(embeddings.splits == split) for split in ("train", "test", "unseen")}
         shown = embeddings.select(np.concatenate([sample(part, limit // 3, seed) for part in rows.values()]))
-        if len(shown) < MIN_IMAGES:
+        if len(shown) < MIN_SAMPLES:
             raise UserError(
-                f"A map needs at least {MIN_IMAGES} images; there are {len(shown)}. Add images to data.root."
+                f"A map needs at least {MIN_SAMPLES} images; there are {len(shown)}. Add images to data.root."
             )
         if all_equal(shown.vectors):
             raise UserError(

@@ -31,7 +31,7 @@ class NearestNeighbours:
     count: int = 10
 
     def run(self, context: EvaluationContext) -> AnalysisResult:
-        """Draw the queries and find their neighbours; without a test split, among all images.
+        """Draw the queries and find their neighbours; without a test split, among a sample of all images.
 
         Raises:
             UserError: There are fewer than two images.
