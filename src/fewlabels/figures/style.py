@@ -53,7 +53,7 @@ def caption(figure: "Figure", text: str, *, n: int, synthetic: bool = False) -> 
 def class_colours(labels: NDArray[np.int64], classes: Sequence[str]) -> list[tuple[str, str, NDArray[np.bool_]]]:
     """Assign colours to classes: (name, colour, mask bool [N]), in drawing order, the background first.
 
-    If there are more classes than colours, the smallest classes share a grey. Unlabelled samples are a paler grey, unless
+    If there are more classes than colours, the smallest classes share a grey. Unlabelled samples are paler, unless
     nothing is labelled.
 
     Args:

@@ -111,8 +111,8 @@ class Method(LightningModule):
         if not torch.isfinite(loss):
             raise UserError(
                 f"The training loss is {loss.item()} in epoch {self.current_epoch + 1}, step {self.global_step}: the "
-                f"training diverged. Start a new run with a lower method.optimizer.lr (now {self.optimizer_config.lr}), or "
-                "with more method.optimizer.warmup_epochs."
+                f"training diverged. Start a new run with a lower method.optimizer.lr (now {self.optimizer_config.lr}) "
+                "or with more method.optimizer.warmup_epochs."
             )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
