@@ -1,5 +1,7 @@
 """Extraction in eval mode, selection, and Parquet files."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from torch import nn
 from fewlabels.core.backbones import blocks, vision
 from fewlabels.core.batch import Batch
 from fewlabels.core.errors import UserError
-from fewlabels.probing.embeddings import Embeddings, extract, pooled_blocks, sample
+from fewlabels.probing.embeddings import Embeddings, calibrate_batch_norms, extract, pooled_blocks, sample
 
 
 def batches(*sizes):
@@ -194,3 +196,53 @@ def test_pooled_blocks_concatenates_the_averages_of_all_blocks(name):
         if name == "resnet18":  # the average of its last block is the embedding
             torch.testing.assert_close(pooled[:, -embed.sizes[-1] :], backbone(torch.zeros(2, 1, 64, 64)))
     assert not any(module._forward_hooks for module in backbone.modules())
+
+
+def inputs(*sizes, features=2):
+    generator = torch.Generator().manual_seed(3)
+    return [torch.randn(size, features, generator=generator) * 3 + 5 for size in sizes]
+
+
+def test_calibrated_statistics_are_those_of_a_pass_in_train_mode_with_a_cumulative_average():
+    calibrated = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3), nn.BatchNorm1d(3))
+    expected = copy.deepcopy(calibrated).train()
+    for norm in (expected[1], expected[4]):
+        norm.momentum = None
+    with torch.no_grad():
+        for x in inputs(8, 8, 6):
+            expected(x)
+    calibrate_batch_norms(calibrated.eval(), inputs(8, 8, 6))
+    for norm, reference in zip((calibrated[1], calibrated[4]), (expected[1], expected[4]), strict=True):
+        assert torch.allclose(norm.running_mean, reference.running_mean)
+        assert torch.allclose(norm.running_var, reference.running_var)
+    first = calibrated[0](torch.cat(inputs(8, 8, 6)))[:16].detach()
+    means = torch.stack([part.mean(0) for part in (*first.split(8), calibrated[0](inputs(8, 8, 6)[2]).detach())])
+    assert torch.allclose(calibrated[1].running_mean, means.mean(0), atol=1e-5)  # closed form
+
+
+def test_calibration_changes_no_parameter_no_mode_and_no_random_state():
+    network = partly_frozen()
+    modes, before = state(network)
+    random_state = torch.get_rng_state()
+    calibrate_batch_norms(network, inputs(8, 1, 8))
+    after, weights = state(network)
+    assert modes == after
+    assert torch.equal(torch.get_rng_state(), random_state)  # dropout stays off
+    changed = {name for name in weights if not torch.equal(weights[name], before[name])}
+    assert changed == {f"{norm}.running_{kind}" for norm in ("1", "2.1") for kind in ("mean", "var")}
+    once = {name: value.clone() for name, value in network.state_dict().items()}
+    calibrate_batch_norms(network, inputs(8, 1, 8))  # starts anew
+    assert all(torch.equal(value, once[name]) for name, value in network.state_dict().items())
+
+
+def test_a_network_without_batch_norms_reads_no_batch():
+    calibrate_batch_norms(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), iter([None]))
+
+
+def test_calibration_restores_modes_and_hooks_after_an_error():
+    network = partly_frozen()
+    modes, _ = state(network)
+    with pytest.raises(RuntimeError):
+        calibrate_batch_norms(network, [torch.zeros(2, 5)])
+    assert state(network)[0] == modes
+    assert not any(module._forward_hooks for module in network.modules())

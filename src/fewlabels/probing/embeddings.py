@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import batch_norm
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fewlabels.core.atomic_io import atomic_write
 from fewlabels.core.batch import Batch
@@ -141,6 +143,45 @@ def extract(
             module.training = mode
     vectors, labels, rows = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
     return Embeddings(vectors, labels, rows)
+
+
+def calibrate_batch_norms(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Replace the running statistics of all batch norms by the averages over `batches`, in one pass without labels.
+
+    As a pass in train mode with `momentum=None`, but all else stays in eval mode (so nothing is drawn at random), and
+    synchronised batch norms do not wait for other processes. A random network whose running mean is still 0 and
+    variance 1 normalises nothing: it would be a weaker baseline than the architecture is. No parameter and no mode
+    changes; batches of a single sample, which have no variance, are left out.
+
+    Args:
+        network: On the device of the batches; one without batch norms is left as it is, and no batch is read.
+        batches: The network's inputs [B, ...], normalised; best shuffled, and of equal size, since each counts once.
+    """
+    norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+    if not norms:
+        return
+    seen = dict.fromkeys(norms, 0)
+
+    def update(norm: _BatchNorm, inputs: tuple[Tensor, ...], _: Tensor) -> Tensor:
+        seen[norm] += 1
+        return batch_norm(
+            inputs[0], norm.running_mean, norm.running_var, norm.weight, norm.bias, training=True,
+            momentum=1 / seen[norm], eps=norm.eps,
+        )  # fmt: skip
+
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    hooks = [norm.register_forward_hook(update) for norm in norms]
+    try:
+        with torch.no_grad():
+            for x in batches:
+                if len(x) > 1:
+                    network(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def pooled_blocks(backbone: nn.Module, blocks: dict[str, nn.Module]) -> Callable[[Tensor], Tensor]:
