@@ -10,7 +10,6 @@ from torchvision import models
 from fewlabels import load_backbone
 from fewlabels.core.backbones import mlp, vision
 from fewlabels.core.checkpoints import (
-    check_test_overlap,
     digest,
     init_from_checkpoint,
     load_backbone_weights,
@@ -183,14 +182,3 @@ def test_starting_from_an_unfinished_run_is_logged(finished, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         init_from_checkpoint(backbone, *read_checkpoint(tmp_path))
     assert (f"has not finished; to finish it first: resume={tmp_path}" in caplog.text) != finished
-
-
-def test_test_images_used_in_pretraining_are_rejected(caplog):
-    checkpoint = {"fewlabels": {"images": "abc", "config": {"data": {"test_fraction": 0.15}}}}
-    path = Path("run/checkpoints/last.ckpt")
-    with pytest.raises(UserError, match=r"data\.test_fraction=0\.3: .* Give data\.test_fraction=0\.15"):
-        check_test_overlap(checkpoint, path, {"test_fraction": 0.3}, "abc")
-    check_test_overlap(checkpoint, path, {"test_fraction": 0.15}, "abc")
-    with caplog.at_level(logging.INFO, "fewlabels"):
-        check_test_overlap(checkpoint, path, {"test_fraction": 0.3}, "def")
-    assert "was pretrained on other images (abc) than these (def)" in caplog.text

@@ -7,19 +7,25 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from fewlabels.data.images import Images
 
 
 @pytest.fixture
 def tree(tmp_path) -> Callable[..., Path]:
-    """Write greyscale images of one shade each, given {"class/name.png": shade}; return the folder."""
+    """Write greyscale images of one shade each, given {"class/name.png": shade}; return the folder.
+
+    Each file names itself in its metadata, so that files of one shade are no exact copies of each other.
+    """
 
     def write(files: dict[str, int], root: str = "images", side: int = 8) -> Path:
         folder = tmp_path / root
         for name, shade in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            Image.new("L", (side, side), shade).save(folder / name)
+            description = PngInfo()
+            description.add_text("name", f"{root}/{name}")
+            Image.new("L", (side, side), shade).save(folder / name, pnginfo=description)
         return folder
 
     return write
@@ -59,11 +65,10 @@ def make_module(image_settings) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def mixed(make_module, class_folders):
+def mixed(make_module, class_folders, tree):
     """Two classes, one of them unseen; a third class that is too small; and five unlabelled images."""
     root = class_folders({"cat": 40, "dog": 30, "eel": 3})
-    for number in range(5):
-        (root / f"{number}.png").write_bytes((root / "cat" / "0000.png").read_bytes())
+    tree({f"{number}.png": 0 for number in range(5)})
     return make_module(root=str(root), unseen=["dog"], min_class_size=10)
 
 

@@ -7,9 +7,10 @@ import torch
 
 from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import DataModule, ImageData
-from fewlabels.data import base
+from fewlabels.data import batches
 from fewlabels.data.batches import EpochBatches
 from fewlabels.data.images import Images
+from fewlabels.data.splits import assign
 
 
 def batch_rows(loader):
@@ -115,10 +116,10 @@ def test_loading_does_not_advance_the_global_generator(mixed):
 def test_held_out_batches_are_split_among_ranks(mixed, monkeypatch, world_size, split):
     alone = concatenate(batch_rows(getattr(mixed, f"{split}_dataloader")()))
     assert sorted(alone) == mixed.indices(split).tolist() != alone  # shuffled: files in order give one class per batch
-    monkeypatch.setattr(base, "world_size", lambda: world_size)
+    monkeypatch.setattr(batches, "world_size", lambda: world_size)
     per_rank = []
     for rank in range(world_size):
-        monkeypatch.setattr(base, "rank", lambda rank=rank: rank)
+        monkeypatch.setattr(batches, "rank", lambda rank=rank: rank)
         per_rank.append(batch_rows(getattr(mixed, f"{split}_dataloader")()))
     count = sum(map(len, per_rank))
     assert concatenate(per_rank[step % world_size][step // world_size] for step in range(count)) == alone
@@ -126,23 +127,22 @@ def test_held_out_batches_are_split_among_ranks(mixed, monkeypatch, world_size, 
 
 
 def test_fewer_held_out_images_than_ranks_are_an_error(mixed, monkeypatch):
-    monkeypatch.setattr(base, "world_size", lambda: 100)
+    monkeypatch.setattr(batches, "world_size", lambda: 100)
     with pytest.raises(UserError, match=r"data\.val_fraction.*trainer\.devices"):
         mixed.val_dataloader()
 
 
 def test_a_batch_larger_than_the_training_split_is_an_error(mixed, monkeypatch):
     mixed.batch_size = 30
-    monkeypatch.setattr(base, "world_size", lambda: 2)
+    monkeypatch.setattr(batches, "world_size", lambda: 2)
     count = len(mixed.indices("train"))
     with pytest.raises(UserError, match=rf"data\.batch_size=30 on 2 device.*has {count}\. .*at most {count // 2}"):
         mixed.train_dataloader()
 
 
-def test_use_labelled_only_drops_unlabelled_images(make_module, class_folders):
+def test_use_labelled_only_drops_unlabelled_images(make_module, class_folders, tree):
     root = class_folders({"cat": 40, "dog": 30})
-    for number in range(30):
-        (root / f"{number}.png").write_bytes((root / "cat" / "0000.png").read_bytes())
+    tree({f"{number}.png": 0 for number in range(30)})
     module = make_module(root=str(root), label_fraction=0.5)
     counts = module.use_labelled_only()
     assert counts.tolist() == np.bincount(module.labels[module.labelled()]).tolist()
@@ -227,3 +227,52 @@ def test_settings_per_channel_follow_the_number_of_channels(image_settings):
 def test_errors_name_the_wrong_setting(make_module, options, message):
     with pytest.raises(UserError, match=message):
         make_module(**options)
+
+
+def test_the_run_seed_changes_neither_splits_nor_unseen_classes(make_module, class_folders):
+    root = str(class_folders(dict.fromkeys("abcdef", 30)))
+    first, second, other = (make_module(root=root, unseen=2, seed=s, split_seed=d) for s, d in ((0, 0), (1, 0), (0, 3)))
+    assert first.unseen_classes == second.unseen_classes
+    for split in ("train", "val", "test"):
+        assert first.indices(split).tolist() == second.indices(split).tolist() != other.indices(split).tolist()
+
+
+def test_views_of_one_object_stay_on_one_side(make_module, tree):
+    root = tree({f"{'ab'[n % 2]}/{n:03d}_{view}.png": n for n in range(100) for view in ("top", "side")})
+    module = make_module(root=str(root), group=r"(\d+)_", label_fraction=0.5)
+    assert sum(len(module.indices(split)) for split in ("train", "val", "test")) == 200
+    objects = [{module.paths[row][2:5] for row in module.indices(split)} for split in ("train", "val", "test")]
+    assert sum(map(len, objects)) == len(set.union(*objects)) == 100
+    labelled = module.labelled()
+    assert len({module.paths[row][2:5] for row in labelled}) <= len(labelled) / 2 + 2  # whole objects, but for rounding
+
+
+def test_copies_never_lie_on_both_sides_and_are_counted(make_module, tree):
+    files = {f"{'abc'[n % 3]}/{n:03d}.png": n for n in range(240)}
+    root = tree(files)
+    for number in range(60):  # the copy of an image, in its own class or in that of the next image
+        original = f"{'abc'[number % 3]}/{number:03d}.png"
+        copy = f"{'abc'[(number + number // 30) % 3]}/copy-{number:03d}.png"
+        (root / copy).write_bytes((root / original).read_bytes())
+    module = make_module(root=str(root), unseen=["c"])
+    used = [module.digests[module.indices(split)] for split in ("train", "val", "test", "unseen")]
+    for one in range(4):
+        for other in range(one + 1, 4):
+            if (one, other) != (2, 3):  # both are held out
+                assert not set(used[one]) & set(used[other])
+    assert (
+        "60 of 300 images are exact copies of others; 30 of them in the folder of another class" in module.notices[-1]
+    )
+    assert make_module(root=str(root), split_by="path").indices("train").size > 0
+
+
+def test_a_split_by_path_is_that_of_version_0_1(make_module, class_folders):
+    module = make_module(root=str(class_folders({"cat": 40, "dog": 30})), split_by="path", split_seed=5)
+    for split in ("train", "val", "test"):
+        expected = np.flatnonzero(assign(module.paths, 0.2, 0.2) == split)
+        assert module.indices(split).tolist() == expected.tolist()
+
+
+def test_an_unknown_way_to_split_is_an_error(make_module, class_folders):
+    with pytest.raises(UserError, match=r"data\.split_by=hash must be one of name, path"):
+        make_module(root=str(class_folders({"cat": 4})), split_by="hash")

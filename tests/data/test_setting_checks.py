@@ -53,15 +53,22 @@ def test_normalisation_refuses_unusable_values(mean, std, message):
 
 
 def test_notices_name_synthetic_and_corrupt_images():
-    store = Store(np.zeros((3, 1, 8, 8), np.uint8), ["a", "b", "c"], {f"{n}.png": "empty" for n in range(7)}, "key")
-    source = Source("some", (1, 8, 8), "stamp", lambda: ([], lambda *_: {}), where="here", synthetic=True)
+    store = Store(
+        np.zeros((3, 1, 8, 8), np.uint8), ["a", "b", "c"], np.arange(3), {f"{n}.png": "empty" for n in range(7)}, "key"
+    )
+    source = Source(
+        "some", (1, 8, 8), "stamp", lambda: ([], lambda *_: (np.arange(3), {})), where="here", synthetic=True
+    )
     synthetic, corrupt = image_notices("some", source, store, remedy(["auto", "download"]))
     assert synthetic.startswith("SYNTHETIC DATA: the 3 images of some are synthetic")
     assert synthetic.endswith("give data.root=FOLDER or data.download=true.")
     assert corrupt.startswith("7 of 10 files cannot be read and are excluded: 0.png (empty); 1.png")
     assert "5.png" not in corrupt
     real = Source("some", (1, 8, 8), "stamp", source.read, where="here")
-    assert list(image_notices("some", real, Store(store.images, store.paths, {}, "key"), remedy(["auto"]))) == []
+    assert (
+        list(image_notices("some", real, Store(store.images, store.paths, store.digests, {}, "key"), remedy(["auto"])))
+        == []
+    )
 
 
 def test_excluded_notice_counts_images_and_names_three_classes():

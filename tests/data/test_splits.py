@@ -1,6 +1,7 @@
 """Splits, label subsets and the choice of classes."""
 
 import hashlib
+import itertools
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from fewlabels.data.splits import (
     assign_official,
     choose_classes,
     count_labels,
+    halve,
     nested_subset,
     uniform,
     warn_missing_classes,
@@ -57,12 +59,12 @@ def test_fractions_that_leave_no_training_images_are_an_error(val, test):
 
 def test_the_official_test_split_is_kept():
     paths = [f"cat/train-{number:03d}" for number in range(500)] + ["cat/test-000", "unlabelled-test", "test-1"]
-    split = assign_official(paths, 0.1, 0)
+    split = assign_official(paths, paths, 0.1, 0)
     assert split[-3] == split[-1] == "test"
     assert (split == "test").sum() == 2
     assert 20 < (split == "val").sum() < 80
     with pytest.raises(UserError, match=r"data\.test_fraction=0.1 must be 0"):
-        assign_official(paths, 0.1, 0.1)
+        assign_official(paths, paths, 0.1, 0.1)
 
 
 @QUICK
@@ -76,6 +78,23 @@ def test_a_split_does_not_depend_on_other_files(paths, val, test):
 def test_splits_never_change():
     names = ",".join(assign(PATHS[:1000], 0.1, 0.2))
     assert hashlib.sha256(names.encode()).hexdigest()[:16] == "a465e88ceb168198"
+    names = ",".join(assign(PATHS[:1000], 0.1, 0.2, seed=0))
+    assert hashlib.sha256(names.encode()).hexdigest()[:16] == "133903307e0a9eda"
+
+
+def test_every_split_seed_gives_other_splits():
+    tested = [set(np.flatnonzero(assign(PATHS[:1000], 0.1, 0.2, seed) == "test")) for seed in (0, 1, None)]
+    for one, other in itertools.combinations(tested, 2):
+        assert 20 < len(one & other) < 80  # of about 200: independent draws share 40
+
+
+def test_equal_keys_stay_in_one_half():
+    keys = [f"specimen {number // 3}" for number in range(300)]
+    rows = np.arange(30, 270)
+    first, second = halve(keys, rows)
+    assert sorted([*first, *second]) == rows.tolist()
+    assert not {keys[row] for row in first} & {keys[row] for row in second}
+    assert 80 < len(first) < 160
 
 
 @pytest.fixture

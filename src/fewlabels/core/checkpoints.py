@@ -140,30 +140,6 @@ def init_from_checkpoint(backbone: Backbone, checkpoint: dict[str, Any], path: P
         log.warning("checkpoint=%s: that run has not finished; to finish it first: resume=%s.", path, run)
 
 
-def check_test_overlap(checkpoint: dict[str, Any], path: Path, data: dict[str, Any], fingerprint: str | None) -> None:
-    """Check that no image of the test set was used in pretraining; log it if pretraining used other images.
-
-    Args:
-        checkpoint: The pretrained network.
-        path: Its file.
-        data: The `data` node of the finetuning.
-        fingerprint: Of the images of the finetuning.
-
-    Raises:
-        UserError: The images are the same, and pretraining held out fewer of them for testing.
-    """
-    described = checkpoint["fewlabels"]
-    if described.get("images") != fingerprint:
-        log.info("%s was pretrained on other images (%s) than these (%s).", path, described.get("images"), fingerprint)
-        return
-    theirs, ours = described["config"]["data"].get("test_fraction"), data.get("test_fraction")
-    if theirs is not None and ours is not None and theirs < ours:
-        raise UserError(
-            f"data.test_fraction={ours}: checkpoint={path} was pretrained on the same images with {theirs}, so some "
-            f"test images were used in pretraining. Give data.test_fraction={theirs}."
-        )
-
-
 def load_backbone_weights(backbone: nn.Module, checkpoint: dict[str, Any], path: Path) -> None:
     """Copy the backbone's weights out of a method's checkpoint; all must be present and fit.
 
@@ -208,6 +184,8 @@ def upgrade_config(config: dict[str, Any]) -> dict[str, Any]:
         upgraded["method"]["optimizer"].setdefault("warmup_epochs", 0)  # 0.1 listed it only if it was not 0
     if "siamese" in (data := _node(upgraded, "data")):
         data["epochs"] = data.pop("siamese")["epochs"]
+    if data.get("modality") == "images" and "split_by" not in data:
+        data |= {"split_by": "path", "split_seed": data.get("seed", 0)}  # the splits that the run was trained with
     _node(upgraded, "logger").pop("csv", None)  # metrics.csv is always written
     return upgraded
 

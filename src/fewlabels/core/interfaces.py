@@ -27,7 +27,9 @@ class DataModule(Protocol):
         unseen_classes: Classes held out from pretraining.
         paths: [N] relative path of every sample.
         labels: int64 [N] class index; -1 means unlabelled.
+        digests: int64 [N]; equal only for samples of equal content, in any data module.
         root: The folder of images, as configured; None for the default folder, and for points.
+        notices: Sentences about the samples that logs and reports repeat.
         fingerprint: Changes when the set of images changes; None where the configuration determines the samples.
         store_key: Identifies the decoded pixels; None where they are not stored.
     """
@@ -44,7 +46,9 @@ class DataModule(Protocol):
     unseen_classes: list[str]
     paths: list[str]
     labels: NDArray[Any]
+    digests: NDArray[Any]
     root: str | None
+    notices: list[str]
 
     @property
     def size(self) -> int | None: ...  # noqa: D102 - read-only, so that a subclass may narrow the type
@@ -60,6 +64,9 @@ class DataModule(Protocol):
 
     def indices(self, split: str) -> NDArray[Any]:
         """Rows of a split, int64 [n], sorted."""
+
+    def restrict_test(self, rows: NDArray[Any]) -> None:
+        """Leave only `rows` in the test split, from now on."""
 
     def labelled(self) -> NDArray[Any]:
         """Rows of the training samples whose labels may be used, int64 [m], sorted."""
@@ -78,7 +85,13 @@ class DataModule(Protocol):
 
 
 class ImageData(DataModule, Protocol):
-    """A data module of images."""
+    """A data module of images.
+
+    Attributes:
+        keys: [N]; images with equal keys lie on one side of every split.
+    """
+
+    keys: list[str]
 
     @property
     def size(self) -> int: ...  # noqa: D102

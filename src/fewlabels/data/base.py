@@ -2,30 +2,29 @@
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
-from fewlabels.core.distributed import rank, world_size
+from fewlabels.core.distributed import rank
 from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import Modality
-from fewlabels.data import splits
-from fewlabels.data.batches import EpochBatches, StoreDataset, consecutive_batches, make_loader, shard_batches
+from fewlabels.data import setting_checks, splits
+from fewlabels.data.batches import StoreDataset, TableDataModule
 from fewlabels.data.image_store.folder import folder_source
 from fewlabels.data.image_store.store import Source, Store, open_store
-from fewlabels.data.setting_checks import check_image_settings, excluded_notice, image_notices, normalisation, remedy
+from fewlabels.data.split_keys import split_keys
 
 log = logging.getLogger(__name__)
 
 
-class ImageDataModule(pl.LightningDataModule):
-    """Images with or without class folders, decoded once, split by the hash of their path (an `ImageData`).
+class ImageDataModule(TableDataModule):
+    """Images with or without class folders, decoded once, split by the hash of their name (an `ImageData`).
 
     Args:
         root: The folder of images; None: `data/<name>`, for datasets that can be downloaded or synthetic.
@@ -33,9 +32,12 @@ class ImageDataModule(pl.LightningDataModule):
         size: Side of the square images, pixels.
         channels: 1 (greyscale) or 3 (colour).
         batch_size: Images per device and step.
-        seed: Seed of the training order, the unseen classes and the label subsets; the splits do not depend on it.
+        seed: Seed of the training order and the label subsets; neither splits nor unseen classes depend on it.
         val_fraction: Fraction of the images (of seen classes) for validation.
         test_fraction: Fraction of the images (of seen classes) for the final test.
+        split_seed: Seed of the splits and of the draw of unseen classes.
+        split_by: "name" or "path"; see `split_keys`.
+        group: Which images lie on one side of every split; see `group_names`.
         mean: Per channel, of pixels in [0, 1]; see `setting_checks.normalisation`.
         std: Per channel, likewise.
         resize: "pad", "crop" or "squash"; see `decode.decode`.
@@ -49,6 +51,8 @@ class ImageDataModule(pl.LightningDataModule):
 
     Attributes:
         labels: int64 [N]; -1 for unlabelled images and those of excluded classes (the latter are in no split).
+        keys: [N]; images with equal keys lie on one side of every split.
+        digests: int64 [N] of the files' content.
         notices: Sentences that logs and reports should repeat.
 
     Raises:
@@ -74,6 +78,9 @@ class ImageDataModule(pl.LightningDataModule):
         test_fraction: float,
         mean: Sequence[float],
         std: Sequence[float],
+        split_seed: int = 0,
+        split_by: str = "name",
+        group: str | int | None = None,
         resize: str = "pad",
         seen: Sequence[str] | None = None,
         unseen: int | Sequence[str] | None = None,
@@ -89,12 +96,13 @@ class ImageDataModule(pl.LightningDataModule):
         self.batch_size, self.seed, self.steps_per_epoch = batch_size, seed, steps_per_epoch
         self.val_fraction, self.test_fraction, self.label_fraction = val_fraction, test_fraction, label_fraction
         self.seen, self.unseen, self.min_class_size = seen, unseen, min_class_size
-        check_image_settings(
+        self.split_seed, self.split_by, self.group = split_seed, split_by, group
+        setting_checks.check_image_settings(
             source=source, sources=self.sources, resize=resize, size=size, channels=channels, batch_size=batch_size,
-            min_class_size=min_class_size, steps_per_epoch=steps_per_epoch,
+            min_class_size=min_class_size, steps_per_epoch=steps_per_epoch, split_by=split_by,
         )  # fmt: skip
         splits.check_label_fraction(label_fraction)
-        self.mean, self.std = normalisation(mean, std, channels)
+        self.mean, self.std = setting_checks.normalisation(mean, std, channels)
         self.labelled_only = False
         self.notices: list[str] = []
         self._store: Store | None = None
@@ -118,7 +126,7 @@ class ImageDataModule(pl.LightningDataModule):
             elif self.source == "auto" and self.root is None and "synthetic" in self.sources and not root.exists():
                 return self.make_synthetic()
             elif not root.exists():
-                raise UserError(f"data.root={root} does not exist. Give {remedy(self.sources)}.")
+                raise UserError(f"data.root={root} does not exist. Give {setting_checks.remedy(self.sources)}.")
         root = next((root / layout for layout in self.layouts if (root / layout).is_dir()), root)
         return folder_source(root, self.name, resize=self.resize, size=self.size, channels=self.channels)
 
@@ -130,10 +138,12 @@ class ImageDataModule(pl.LightningDataModule):
         """Download the dataset to `root` (implemented by datasets with a public source)."""
         raise UserError(f"data.download: there is no public source for data={self.name}. Give data.root=FOLDER.")
 
-    def assign(self, paths: Sequence[str]) -> np.ndarray:
-        """Assign each path to a split, str [N]."""
-        assign = splits.assign_official if self.official_test else splits.assign
-        return assign(paths, self.val_fraction, self.test_fraction)
+    def assign(self) -> np.ndarray:
+        """Assign each image to a split, str [N]."""
+        settings = self.val_fraction, self.test_fraction, None if self.split_by == "path" else self.split_seed
+        if self.official_test:
+            return splits.assign_official(self.paths, self.keys, *settings)
+        return splits.assign(self.keys, *settings)
 
     def prepare_data(self) -> None:
         """Download missing data and build the store (one process per machine)."""
@@ -143,7 +153,8 @@ class ImageDataModule(pl.LightningDataModule):
         """Open the store and split it (every process)."""
         if hasattr(self, "_rows"):
             return
-        self.paths = self._open().paths
+        self.paths, self.digests = (store := self._open()).paths, store.digests
+        self.keys = split_keys(self.paths, self.digests, by=self.split_by, group=self.group)
         names = np.array([path.split("/", 1)[0] if "/" in path else "" for path in self.paths], dtype=object)
         self._choose_classes(names)
         self._split(names)
@@ -155,18 +166,21 @@ class ImageDataModule(pl.LightningDataModule):
             source = self.find_source()
             self._store = open_store(source, self.cache_dir)
             self.synthetic = source.synthetic
-            self.notices += image_notices(self.name, source, self._store, remedy(self.sources))
+            self.notices += setting_checks.image_notices(
+                self.name, source, self._store, setting_checks.remedy(self.sources)
+            )
         return self._store
 
     def _choose_classes(self, names: np.ndarray) -> None:
         """Choose the classes, given the class name of every image, str [N]; "" means unlabelled."""
-        unique, counts = np.unique(names[names != ""].astype(str), return_counts=True)
-        sizes, smallest = dict(zip(unique.tolist(), counts.tolist(), strict=True)), self.min_class_size
-        classes = splits.choose_classes(sizes, self.seen, self.unseen, min_class_size=smallest, seed=self.seed)
+        sizes, smallest = Counter(names[names != ""].tolist()), self.min_class_size
+        classes = splits.choose_classes(sizes, self.seen, self.unseen, min_class_size=smallest, seed=self.split_seed)
         self.seen_classes, self.unseen_classes = classes.seen, classes.unseen
         self.classes = classes.seen + classes.unseen
         if classes.excluded:
-            self.notices.append(excluded_notice({name: sizes[name] for name in classes.excluded}, smallest))
+            self.notices.append(
+                setting_checks.excluded_notice({name: sizes[name] for name in classes.excluded}, smallest)
+            )
 
     def _split(self, names: np.ndarray) -> None:
         """Label every image and list the rows of every split."""
@@ -174,9 +188,18 @@ class ImageDataModule(pl.LightningDataModule):
         self.labels: NDArray[Any] = np.array([index.get(name, -1) for name in names], np.int64)
         unseen = self.labels >= len(self.seen_classes)
         usable = ((self.labels >= 0) | (names == "")) & ~unseen
-        assigned = self.assign(self.paths)
+        assigned = self.assign()
         self._rows = {split: np.flatnonzero(usable & (assigned == split)) for split in ("train", "val", "test")}
         self._rows["unseen"] = np.flatnonzero(unseen)
+        if self.split_by != "path":
+            self._drop_copies()
+        self.notices += setting_checks.copy_notices(self.paths, self.digests, names)
+
+    def _drop_copies(self) -> None:
+        """Leave copies of held-out images out of training: in another class, or of an official test split."""
+        held_out = np.concatenate([self._rows["test"], self._rows["unseen"]])
+        copies = np.isin(self.digests, self.digests[held_out])
+        self._rows |= {split: self._rows[split][~copies[self._rows[split]]] for split in ("train", "val")}
 
     @property
     def fingerprint(self) -> str:
@@ -189,18 +212,14 @@ class ImageDataModule(pl.LightningDataModule):
         """Identifies the decoded pixels: the name of their store."""
         return self._open().key
 
-    def indices(self, split: str) -> np.ndarray:
-        """Rows of "train", "val" or "test" (seen classes and unlabelled images) or "unseen", int64 [n], sorted."""
-        return self._rows[split]
-
     def labelled(self, fraction: float | None = None) -> np.ndarray:
         """Rows of the training images whose labels may be used, int64 [m], sorted; see `splits.nested_subset`."""
         fraction = self.label_fraction if fraction is None else fraction
-        return splits.nested_subset(self.paths, self.labels, self.indices("train"), fraction, self.seed)
+        return splits.nested_subset(self.keys, self.labels, self.indices("train"), fraction, self.seed)
 
     def images(self, indices: np.ndarray | Sequence[int]) -> torch.Tensor:
         """Read rows of the store, uint8 [n, C, H, W]."""
-        return self._dataset()[np.asarray(indices, np.int64)].x
+        return self.table()[np.asarray(indices, np.int64)].x
 
     def use_labelled_only(self) -> NDArray[np.int64]:
         """Train on the `labelled` images only, and use only labelled images of val and test, from now on.
@@ -216,35 +235,19 @@ class ImageDataModule(pl.LightningDataModule):
             splits.warn_missing_classes(split, self.labels[self.indices(split)], self.seen_classes)
         return splits.count_labels(self.labels[self.labelled()], self.seen_classes)
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Load "train" in a new order every epoch; each rank gets its slice of each global batch."""
-        rows = self.labelled() if self.labelled_only else self.indices("train")
-        batches = EpochBatches(rows, self.batch_size, self.seed, rank(), world_size(), self.steps_per_epoch)
-        return make_loader(self._dataset(), batches)
+    def training_rows(self) -> NDArray[np.int64]:
+        """Rows of an epoch: "train", or its labelled images."""
+        return self.labelled() if self.labelled_only else self.indices("train")
 
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Load "val" in a fixed order; batch k goes to rank k % world size, so ranks may get different numbers.
+    def held_out_rows(self, split: str) -> NDArray[np.int64]:
+        """Rows of "val" or "test", shuffled in the same way for all seeds.
 
-        The order is shuffled, because files in order give batches of one class, and a contrastive loss within such
-        batches is not comparable with the training loss.
+        Files in order give batches of one class, and a contrastive loss within such batches is not comparable with the
+        training loss.
         """
-        return self._held_out_loader("val")
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """Load "test" in a fixed order, split among ranks like "val"."""
-        return self._held_out_loader("test")
-
-    def _held_out_loader(self, split: str) -> DataLoader[Any]:
         rows = self.indices(split)
-        rows = rows[self.labels[rows] >= 0] if self.labelled_only else rows
-        rows = np.random.default_rng(0).permutation(rows)  # the same for all seeds
-        return make_loader(self._dataset(), shard_batches(rows, self.batch_size, rank(), world_size()))
+        return np.random.default_rng(0).permutation(rows[self.labels[rows] >= 0] if self.labelled_only else rows)
 
-    def loader(self, split_or_indices: str | np.ndarray, batch_size: int | None = None) -> DataLoader[Any]:
-        """Load a whole split, or any rows, in order, on this process alone."""
-        rows = self.indices(split_or_indices) if isinstance(split_or_indices, str) else split_or_indices
-        batches = consecutive_batches(np.asarray(rows, np.int64), batch_size or self.batch_size)
-        return make_loader(self._dataset(), batches)
-
-    def _dataset(self) -> StoreDataset:
+    def table(self) -> StoreDataset:
+        """All images with their labels."""
         return StoreDataset(self._open().images, self.labels)

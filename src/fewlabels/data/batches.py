@@ -1,14 +1,17 @@
-"""Batches read directly from the store by row, and their order in training and evaluation."""
+"""Batches read directly from a table of samples by row, and their order in training and evaluation."""
 
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fewlabels.core.batch import Batch
+from fewlabels.core.distributed import rank, world_size
 from fewlabels.core.errors import UserError
 
 
@@ -122,3 +125,62 @@ def make_loader(dataset: StoreDataset, batches: Sampler[np.ndarray] | Sequence[n
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # otherwise every pass advances the global generator, and resuming is inexact
     )
+
+
+class TableDataModule(pl.LightningDataModule):
+    """Data modules whose samples are rows of a table; a subclass fills the table and its splits in `setup`.
+
+    Attributes:
+        batch_size: Samples per device and step.
+        seed: Seed of the training order.
+        steps_per_epoch: Optimizer steps in an epoch; None: one pass over `training_rows`.
+    """
+
+    batch_size: int
+    seed: int
+    steps_per_epoch: int | None = None
+    _rows: dict[str, NDArray[np.int64]]
+
+    def table(self) -> StoreDataset:
+        """All samples with their labels."""
+        raise NotImplementedError
+
+    def training_rows(self) -> NDArray[np.int64]:
+        """Rows of an epoch."""
+        return self.indices("train")
+
+    def held_out_rows(self, split: str) -> NDArray[np.int64]:
+        """Rows of "val" or "test", in the order in which they are loaded."""
+        return self.indices(split)
+
+    def indices(self, split: str) -> NDArray[np.int64]:
+        """Rows of "train", "val", "test" (none of unseen classes) or "unseen", int64 [n], sorted."""
+        return self._rows.get(split, np.empty(0, np.int64))
+
+    def restrict_test(self, rows: NDArray[np.int64]) -> None:
+        """Leave only `rows` in the test split, from now on."""
+        self._rows["test"] = np.intersect1d(self.indices("test"), rows)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Load the training rows in a new order every epoch; each rank gets its slice of each global batch."""
+        rows = self.training_rows()
+        batches = EpochBatches(rows, self.batch_size, self.seed, rank(), world_size(), self.steps_per_epoch)
+        return make_loader(self.table(), batches)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Load "val" in a fixed order; batch k goes to rank k % world size, so ranks may get different numbers."""
+        return self._held_out_loader("val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Load "test" in a fixed order, split among ranks like "val"."""
+        return self._held_out_loader("test")
+
+    def _held_out_loader(self, split: str) -> DataLoader[Any]:
+        batches = shard_batches(self.held_out_rows(split), self.batch_size, rank(), world_size())
+        return make_loader(self.table(), batches)
+
+    def loader(self, split_or_indices: str | NDArray[np.int64], batch_size: int | None = None) -> DataLoader[Any]:
+        """Load a whole split, or any rows, in order, on this process alone."""
+        rows = self.indices(split_or_indices) if isinstance(split_or_indices, str) else split_or_indices
+        batches = consecutive_batches(np.asarray(rows, np.int64), batch_size or self.batch_size)
+        return make_loader(self.table(), batches)

@@ -4,9 +4,13 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fewlabels.core.errors import UserError
 from fewlabels.data.image_store.decode import RESIZES
 from fewlabels.data.image_store.store import Source, Store
+from fewlabels.data.split_keys import SPLIT_BY
 
 LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in a greyscale image (ITU-R BT.601)."""
@@ -36,11 +40,13 @@ def check_image_settings(
     batch_size: int,
     min_class_size: int,
     steps_per_epoch: int | None,
+    split_by: str,
 ) -> None:
     """Raise UserError if a setting of an image dataset is out of range."""
     check_choice("source", source, sources)
     check_choice("resize", resize, RESIZES)
     check_choice("channels", channels, (1, 3))
+    check_choice("split_by", split_by, SPLIT_BY)
     check_minimum("size", size, MIN_SIZE, "pixels")
     check_minimum("batch_size", batch_size, 1, "image per device")
     check_minimum("min_class_size", min_class_size, 1, "image")
@@ -100,4 +106,25 @@ def excluded_notice(sizes: dict[str, int], min_class_size: int) -> str:
     return (
         f"{sum(sizes.values())} images of {len(sizes)} classes are excluded (fewer than "
         f"data.min_class_size={min_class_size} images, or not named in data.seen): {examples}"
+    )
+
+
+def copy_notices(paths: Sequence[str], digests: NDArray[np.int64], names: NDArray[np.object_]) -> Iterator[str]:
+    """Yield how many images are exact copies of others, and how many of these lie in folders of different classes.
+
+    Args:
+        paths: [N].
+        digests: int64 [N]; equal values are copies.
+        names: [N] class names; "" means unlabelled.
+    """
+    unique, first, content = np.unique(digests, return_index=True, return_inverse=True)
+    if len(unique) == len(digests):
+        return
+    copies = np.setdiff1d(np.arange(len(digests)), first)
+    conflicts = [row for row in copies if "" != names[row] != names[first[content[row]]] != ""]
+    example = conflicts[0] if conflicts else copies[0]
+    differ = f"; {len(conflicts)} of them in the folder of another class, so one of the two labels is wrong"
+    yield (
+        f"{len(copies)} of {len(digests)} images are exact copies of others{differ if conflicts else ''}, such as "
+        f"{paths[first[content[example]]]} and {paths[example]}. Copies stay on one side of every split."
     )

@@ -2,15 +2,12 @@
 
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
-from fewlabels.core.distributed import rank, world_size
 from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import Modality
-from fewlabels.data.batches import EpochBatches, StoreDataset, consecutive_batches, make_loader, shard_batches
+from fewlabels.data.batches import StoreDataset, TableDataModule
 from fewlabels.data.setting_checks import check_minimum
 
 RADIUS = 2.0
@@ -35,7 +32,7 @@ def spiral(position: NDArray[np.float64], turns: float) -> NDArray[np.float64]:
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
 
-class Spirals(pl.LightningDataModule):
+class Spirals(TableDataModule):
     """Noisy points on two spiral arms, generated from the seed.
 
     Each split of n points covers the whole curve evenly: the curve is divided into n pieces of equal length, with one
@@ -54,6 +51,7 @@ class Spirals(pl.LightningDataModule):
     Attributes:
         classes: Names of the two arms.
         labels: int64 [N], the arm of each point.
+        digests: int64 [N]; equal only for equal points.
         notices: Always empty.
 
     Raises:
@@ -112,13 +110,10 @@ class Spirals(pl.LightningDataModule):
         position = np.concatenate([_even_positions(len(rows), rng) for rows in self._rows.values()])
         noise = self.noise * rng.standard_normal((self.n_points, 2))
         self._points = (spiral(position, self.turns) + noise).astype(np.float32)
+        self.digests = self._points.view(np.int64)[:, 0]  # both coordinates of a point as one number
         self._position = position.astype(np.float32)
         self.labels: NDArray[Any] = (position < 0).astype(np.int64)
         self.paths = [f"{self.classes[label]}/{row}" for row, label in enumerate(self.labels)]
-
-    def indices(self, split: str) -> NDArray[np.int64]:
-        """Rows of "train", "val" or "test", int64 [n]; none for any other split."""
-        return self._rows.get(split, np.empty(0, np.int64))
 
     def points(self, split: str) -> NDArray[np.float32]:
         """Coordinates, float32 [n, 2]."""
@@ -132,30 +127,12 @@ class Spirals(pl.LightningDataModule):
         """Rows of the training points, int64 [m]; all of them are labelled with their arm."""
         return self.indices("train")
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Load "train" `passes` times per epoch, in a new order every epoch; each rank gets its slice of each batch."""
-        rows = np.tile(self.indices("train"), self.passes)
-        batches = EpochBatches(rows, self.batch_size, self.seed, rank(), world_size())
-        return make_loader(self._dataset(), batches)
+    def training_rows(self) -> NDArray[np.int64]:
+        """Rows of an epoch: "train", `passes` times."""
+        return np.tile(self.indices("train"), self.passes)
 
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Load "val" in order; batch k goes to rank k % world size, so ranks may get different numbers of batches."""
-        return self._held_out_loader("val")
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """Load "test" in order, split among ranks like "val"."""
-        return self._held_out_loader("test")
-
-    def loader(self, split_or_indices: str | NDArray[np.int64], batch_size: int | None = None) -> DataLoader[Any]:
-        """Load a whole split, or any rows, in order, on this process alone."""
-        rows = self.indices(split_or_indices) if isinstance(split_or_indices, str) else split_or_indices
-        batches = consecutive_batches(np.asarray(rows, np.int64), batch_size or self.batch_size)
-        return make_loader(self._dataset(), batches)
-
-    def _held_out_loader(self, split: str) -> DataLoader[Any]:
-        return make_loader(self._dataset(), shard_batches(self.indices(split), self.batch_size, rank(), world_size()))
-
-    def _dataset(self) -> StoreDataset:
+    def table(self) -> StoreDataset:
+        """All points with their arm."""
         return StoreDataset(self._points, self.labels)
 
 

@@ -1,7 +1,8 @@
 """Train/val/test splits, label subsets, and the choice of seen and unseen classes.
 
-The split of an image depends only on its path: adding an image does not move any other. It does not depend on the
-run's seed either, so runs with different seeds are tested on the same images, and none of them trained on these.
+The split of an image depends only on its key (see `split_keys`) and `data.split_seed`: adding an image does not move
+any other. It does not depend on the run's seed, so runs with different seeds are tested on the same images, and none
+of them trained on these.
 """
 
 import difflib
@@ -28,13 +29,14 @@ def _salt(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
-def assign(paths: Sequence[str], val_fraction: float, test_fraction: float) -> np.ndarray:
-    """Split images by the hash of their path.
+def assign(keys: Sequence[str], val_fraction: float, test_fraction: float, seed: int | None = None) -> np.ndarray:
+    """Split images by the hash of their key.
 
     Args:
-        paths: [N] relative paths.
+        keys: [N]; equal keys get the same split.
         val_fraction: Fraction of all images, in [0, 1).
         test_fraction: Fraction of all images, in [0, 1).
+        seed: Each seed gives other splits; None: those of version 0.1.
 
     Returns:
         str [N]: "train", "val" or "test".
@@ -47,17 +49,22 @@ def assign(paths: Sequence[str], val_fraction: float, test_fraction: float) -> n
             f"data.val_fraction={val_fraction} and data.test_fraction={test_fraction}: each must be at least 0 and "
             "their sum below 1; the rest is for training."
         )
-    hashes = np.array([uniform(path, "split") for path in paths])
+    salt = "split" if seed is None else f"split {seed}"
+    hashes = np.array([uniform(key, salt) for key in keys])
     return np.select([hashes < test_fraction, hashes < test_fraction + val_fraction], ["test", "val"], "train")
 
 
-def assign_official(paths: Sequence[str], val_fraction: float, test_fraction: float) -> np.ndarray:
+def assign_official(
+    paths: Sequence[str], keys: Sequence[str], val_fraction: float, test_fraction: float, seed: int | None = None
+) -> np.ndarray:
     """Keep a dataset's official test images, named "test-…", and split the others into train and val.
 
     Args:
         paths: [N] such as "cat/test-00017" or "cat/train-00017".
+        keys: [N] as for `assign`.
         val_fraction: Fraction of the other images, in [0, 1).
         test_fraction: Must be 0.
+        seed: As for `assign`.
 
     Returns:
         str [N]: "train", "val" or "test".
@@ -68,17 +75,23 @@ def assign_official(paths: Sequence[str], val_fraction: float, test_fraction: fl
     if test_fraction != 0:
         raise UserError(f"data.test_fraction={test_fraction} must be 0: this dataset has an official test split.")
     official = np.array([path.rpartition("/")[2].startswith("test-") for path in paths])
-    return np.where(official, "test", assign(paths, val_fraction, 0.0))
+    return np.where(official, "test", assign(keys, val_fraction, 0.0, seed))
 
 
-def nested_subset(paths: Sequence[str], labels: np.ndarray, rows: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+def halve(keys: Sequence[str], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Divide rows into two halves by a hash of their key; equal keys stay together."""
+    second = np.array([uniform(keys[row], "split") for row in rows]) < 0.5
+    return rows[~second], rows[second]
+
+
+def nested_subset(keys: Sequence[str], labels: np.ndarray, rows: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """Choose a stratified, nested subset of the labelled rows.
 
     Of every class the first round(fraction × size) rows, at least one, of an order that depends on `seed` and the
-    paths are chosen. So a subset at 1% is contained in the one at 10%. Unlabelled rows (label -1) are never chosen.
+    keys are chosen. So a subset at 1% is contained in the one at 10%. Unlabelled rows (label -1) are never chosen.
 
     Args:
-        paths: [N] relative paths.
+        keys: [N], see `split_keys`.
         labels: int64 [N].
         rows: int64 [n] rows to choose from.
         fraction: In (0, 1].
@@ -94,7 +107,7 @@ def nested_subset(paths: Sequence[str], labels: np.ndarray, rows: np.ndarray, fr
     chosen = []
     for label in np.unique(labels[rows]):
         if label >= 0:
-            members = sorted(rows[labels[rows] == label], key=lambda row: uniform(paths[row], f"labels {seed}"))
+            members = sorted(rows[labels[rows] == label], key=lambda row: uniform(keys[row], f"labels {seed}"))
             chosen += members[: max(1, round(fraction * len(members)))]
     return np.sort(np.array(chosen, np.int64))
 

@@ -47,6 +47,7 @@ class Method(LightningModule):
         self.optimizer_config, self.seed = optimizer, seed
         self.config: dict[str, Any] = {}  # of the run; saved in checkpoints
         self.fingerprint: str | None = None  # of the set of images; saved in checkpoints
+        self.trained_on: dict[str, Any] | None = None  # a training record; saved in checkpoints
         self.means: dict[str, MeanMetric] = {}
         self.classes: list[str] = []
 
@@ -175,5 +176,6 @@ class Method(LightningModule):
             "config": self.config,
             "images": self.fingerprint,
             "classes": self.classes,
+            "trained_on": self.trained_on,
         }
         checkpoint["fewlabels"] = checkpoint.get("fewlabels", {}) | description

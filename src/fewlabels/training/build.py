@@ -18,9 +18,10 @@ from yaml import YAMLError
 from fewlabels.callbacks.checkpointing import AtomicCheckpointIO
 from fewlabels.callbacks.progress import Progress
 from fewlabels.core.backbones import Backbone
-from fewlabels.core.checkpoints import check_test_overlap, init_from_checkpoint, read_checkpoint
+from fewlabels.core.checkpoints import init_from_checkpoint, read_checkpoint
 from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import DataModule, is_images
+from fewlabels.data.training_record import TrainingRecord, hold_out_test
 from fewlabels.methods.base import Method
 from fewlabels.training.config_types import check_types
 from fewlabels.training.loggers import MetricsCSV
@@ -52,16 +53,41 @@ def build_experiment(config: dict[str, Any], directory: Path) -> Experiment:
     data = build_data(config["data"])
     method = build_method(config, build_backbone(config["backbone"], data))
     resumes = config["resume"] and last_checkpoint(directory)
-    initial = read_checkpoint(config["checkpoint"]) if config.get("checkpoint") and not resumes else None
-    if initial:
-        init_from_checkpoint(method.backbone, *initial)
     data.setup("fit")
-    if initial:
-        check_test_overlap(*initial, config["data"], data.fingerprint)
+    before = None
+    if start := resumes or config.get("checkpoint"):
+        checkpoint, path = read_checkpoint(start)
+        if not resumes:
+            init_from_checkpoint(method.backbone, checkpoint, path)
+        before = training_record(checkpoint, data)
+        hold_out_test(data, before, path)
     if method.supervised and is_images(data):
         method.set_classes(data.seen_classes, data.use_labelled_only().tolist())
     method.config, method.fingerprint = config, data.fingerprint
+    method.trained_on = TrainingRecord.of(data, labelled=method.supervised, initial=before).state()
     return Experiment(data, method, build_trainer(config, directory))
+
+
+def training_record(checkpoint: dict[str, Any], data: DataModule) -> TrainingRecord | None:
+    """What a network was trained on: as its checkpoint says, or as its data settings say if the images are the same.
+
+    Args:
+        checkpoint: As `read_checkpoint` returned it.
+        data: The data module at hand, set up.
+
+    Returns:
+        None for a checkpoint of a version that kept no record, unless `data` has its set of images.
+    """
+    described = checkpoint["fewlabels"]
+    if described.get("trained_on"):
+        return TrainingRecord.read(described["trained_on"])
+    node = described["config"]["data"]
+    if described.get("images") != data.fingerprint or node["name"] != data.name:
+        return None
+    moved = {"root": data.root} if is_images(data) else {}
+    original = build_data(node | moved)
+    original.setup()
+    return TrainingRecord.of(original, labelled=False)
 
 
 def build_data(node: dict[str, Any]) -> DataModule:

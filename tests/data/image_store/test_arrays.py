@@ -8,6 +8,7 @@ import pytest
 
 from fewlabels.core.errors import UserError
 from fewlabels.data.image_store.arrays import array_source, official_source, torchvision_set
+from fewlabels.data.image_store.decode import VERSION
 from fewlabels.data.image_store.store import open_store
 
 PATHS = [f"a/{number:04d}" for number in range(600)]
@@ -34,7 +35,7 @@ def test_arrays_are_loaded_only_to_build_the_store(tmp_path):
 def test_the_stamp_of_a_published_dataset_never_changes():
     module = SimpleNamespace(name="cifar10", resize="crop", size=32, channels=3)
     source = official_source(module, load)
-    assert (source.name, source.stamp, source.shape) == ("cifar10", "1 crop official", (3, 32, 32))
+    assert (source.name, source.stamp, source.shape) == ("cifar10", f"{VERSION} crop official", (3, 32, 32))
     assert not source.synthetic
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fewlabels.data.image_store.decode import RESIZES, Target, decode, decode_chunk, decode_rows
+from fewlabels.data.image_store.decode import RESIZES, Target, content_digest, decode, decode_chunk, decode_rows
 
 QUICK = settings(max_examples=25, deadline=None, database=None)
 
@@ -140,8 +140,10 @@ def write_damaged(folder):
 def test_damaged_images_are_reported_with_a_reason(tmp_path):
     files = write_damaged(tmp_path)
     out = np.zeros((4, 1, 8, 8), np.uint8)
-    reasons = decode_rows(str(tmp_path), files, out, "pad")
+    digests, reasons = decode_rows(str(tmp_path), files, out, "pad")
     assert "truncated" in reasons[0]
+    assert digests.tolist() == [content_digest((tmp_path / name).read_bytes()) for name in files]
+    assert len(set(digests.tolist())) == 4
     assert reasons[1] == reasons[2] == "not an image of a known format"
     assert "floating-point" in reasons[3]
 
@@ -149,7 +151,7 @@ def test_damaged_images_are_reported_with_a_reason(tmp_path):
 def test_a_decompression_bomb_is_reported(tmp_path, monkeypatch):
     Image.new("L", (100, 100)).save(tmp_path / "x.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    reasons = decode_rows(str(tmp_path), ["x.png"], np.zeros((1, 1, 8, 8), np.uint8), "pad")
+    _, reasons = decode_rows(str(tmp_path), ["x.png"], np.zeros((1, 1, 8, 8), np.uint8), "pad")
     assert "DecompressionBomb" in reasons[0]
 
 
@@ -162,9 +164,9 @@ def test_images_of_the_target_size_are_stored_unchanged(size, channels, resize, 
             Image.fromarray(pixels.squeeze(2) if channels == 1 else pixels).save(Path(name) / f"{number}.png")
         target = Target(str(Path(name) / "array"), 7, (channels, size, size))
         Path(target.file).touch()
-        count, reasons = decode_chunk(name, ["1.png", "2.png"], resize, target, 1)
-        assert decode_chunk(name, ["0.png"], resize, target, 0) == (1, {})
-        assert (count, reasons) == (2, {})
+        start, digests, reasons = decode_chunk(name, ["1.png", "2.png"], resize, target, 1)
+        assert (start, len(digests), reasons) == (1, 2, {})
+        assert decode_chunk(name, ["0.png"], resize, target, 0)[2] == {}
         stored = np.fromfile(target.file, np.uint8)[7:].reshape(3, channels, size, size)
     assert (stored == images.transpose(0, 3, 1, 2)).all()
 
@@ -173,6 +175,6 @@ def test_a_chunk_reports_the_rows_of_the_target(tmp_path):
     files = write_damaged(tmp_path)
     target = Target(str(tmp_path / "array"), 0, (1, 8, 8))
     (tmp_path / "array").touch()
-    count, reasons = decode_chunk(str(tmp_path), files, "pad", target, 100)
-    assert count == 4
+    start, digests, reasons = decode_chunk(str(tmp_path), files, "pad", target, 100)
+    assert (start, len(digests)) == (100, 4)
     assert sorted(reasons) == [100, 101, 102, 103]

@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from fewlabels.core.errors import UserError
-from fewlabels.data.image_store.decode import VERSION, Target, resize_into
+from fewlabels.data.image_store.decode import VERSION, Target, content_digest, resize_into
 from fewlabels.data.image_store.progress import Advance
-from fewlabels.data.image_store.store import Source, Write
+from fewlabels.data.image_store.store import Source, Write, Written
 
 Load = Callable[[], tuple[list[str], Iterable[np.ndarray]]]
 _CHUNK = 256  # images per write
@@ -42,16 +42,17 @@ def array_source(
     def read() -> tuple[list[str], Write]:
         paths, images = load()
 
-        def write(target: Target, advance: Advance) -> dict[int, str]:
-            stream = iter(images)
+        def write(target: Target, advance: Advance) -> Written:
+            stream, digests = iter(images), np.zeros(len(paths), np.int64)
             for start in range(0, len(paths), _CHUNK):
                 chunk = list(islice(stream, _CHUNK))
                 out = np.empty((len(chunk), *target.shape), np.uint8)
                 for row, image in enumerate(chunk):
                     resize_into(Image.fromarray(image), out[row], resize)
+                    digests[start + row] = content_digest(np.ascontiguousarray(image).data.cast("B"))
                 target.put(start, out)
                 advance(len(chunk))
-            return {}
+            return digests, {}
 
         return paths, write
 

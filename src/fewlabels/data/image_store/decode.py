@@ -3,17 +3,21 @@
 Worker processes import this module. It must not import torch, which would add seconds to the start of every worker.
 """
 
+import hashlib
+import io
 import math
 import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-VERSION = 1  # part of every store's key: increase it when decoding changes any pixel
+VERSION = 2  # part of every store's key: increase it when decoding changes any pixel, or the store its content
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP")
 RESIZES = ("pad", "crop", "squash")
 _REDUCING_GAP = 2.0  # a fast first reduction may leave the image this many times larger than the target
@@ -46,11 +50,16 @@ class Target:
             os.close(descriptor)
 
 
-def decode(path: str | Path, out: np.ndarray, resize: str) -> None:
+def content_digest(content: bytes | memoryview) -> int:
+    """64-bit digest of a file's bytes, as a signed integer (BLAKE2b). Among 10⁶ files two agree with chance 3e-8."""
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big", signed=True)
+
+
+def decode(file: str | Path | BinaryIO, out: np.ndarray, resize: str) -> None:
     """Read one image, apply its EXIF orientation, composite it on white, resize it and write it to `out`.
 
     Args:
-        path: The image file.
+        file: The image file.
         out: uint8 [C, S, S] with C = 1 (greyscale) or 3 (colour), overwritten.
         resize: "pad" keeps the aspect ratio and all of the image: the longer side becomes S (small images are
             enlarged), and the rest is filled with the median of the border. "crop" takes the central square.
@@ -60,12 +69,12 @@ def decode(path: str | Path, out: np.ndarray, resize: str) -> None:
         Exception: Whatever Pillow raises for a file that is not a complete, readable image.
     """
     channels, size, _ = out.shape
-    with Image.open(path, formats=FORMATS) as file:
-        width, height = _resized_shape(file.size, size, resize)
-        if file.format == "JPEG":
+    with Image.open(file, formats=FORMATS) as image:
+        width, height = _resized_shape(image.size, size, resize)
+        if image.format == "JPEG":
             # Decodes at 1/2, 1/4 or 1/8, or luminance only, where the file allows it; otherwise does nothing.
-            file.draft("L" if channels == 1 else "RGB", (int(width * _REDUCING_GAP), int(height * _REDUCING_GAP)))
-        resize_into(_upright(file), out, resize)
+            image.draft("L" if channels == 1 else "RGB", (int(width * _REDUCING_GAP), int(height * _REDUCING_GAP)))
+        resize_into(_upright(image), out, resize)
 
 
 def resize_into(image: Image.Image, out: np.ndarray, resize: str) -> None:
@@ -81,32 +90,42 @@ def resize_into(image: Image.Image, out: np.ndarray, resize: str) -> None:
     out[:] = _channels_first(resized)
 
 
-def decode_rows(root: str, paths: Sequence[str], out: np.ndarray, resize: str) -> dict[int, str]:
-    """Decode `paths` (relative to `root`) into `out`, uint8 [n, C, S, S]; return {row: reason} of unreadable images."""
-    reasons: dict[int, str] = {}
+def decode_rows(
+    root: str, paths: Sequence[str], out: np.ndarray, resize: str
+) -> tuple[NDArray[np.int64], dict[int, str]]:
+    """Decode `paths` (relative to `root`) into `out`, uint8 [n, C, S, S].
+
+    Returns:
+        Digests of the files, int64 [n], and {row: reason} of the unreadable ones.
+    """
+    digests, reasons = np.zeros(len(paths), np.int64), dict[int, str]()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata in images that decode correctly
         for row, path in enumerate(paths):
             try:
-                decode(f"{root}/{path}", out[row], resize)
+                content = Path(f"{root}/{path}").read_bytes()
+                digests[row] = content_digest(content)
+                decode(io.BytesIO(content), out[row], resize)
             except Exception as error:  # Pillow raises many kinds of exceptions for damaged files
                 reasons[row] = _reason(error)
-    return reasons
+    return digests, reasons
 
 
-def decode_chunk(root: str, paths: list[str], resize: str, target: Target, start: int) -> tuple[int, dict[int, str]]:
+def decode_chunk(
+    root: str, paths: list[str], resize: str, target: Target, start: int
+) -> tuple[int, NDArray[np.int64], dict[int, str]]:
     """Decode `paths` and write them to the rows of `target` from `start` on.
 
     Returns:
-        The number of images, and {row of `target`: reason} of the unreadable ones.
+        `start`, the digests of the files, and {row of `target`: reason} of the unreadable ones.
 
     Raises:
         OSError: `target` cannot be written, such as on a full disk.
     """
     out = np.zeros((len(paths), *target.shape), np.uint8)
-    reasons = decode_rows(root, paths, out, resize)
+    digests, reasons = decode_rows(root, paths, out, resize)
     target.put(start, out)
-    return len(paths), {start + row: reason for row, reason in reasons.items()}
+    return start, digests, {start + row: reason for row, reason in reasons.items()}
 
 
 def _reason(error: Exception) -> str:

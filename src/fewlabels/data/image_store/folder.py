@@ -10,7 +10,7 @@ import numpy as np
 from fewlabels.core.errors import UserError
 from fewlabels.data.image_store.decode import VERSION, Target, decode_chunk
 from fewlabels.data.image_store.progress import Advance
-from fewlabels.data.image_store.store import Source
+from fewlabels.data.image_store.store import Source, Written
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp"})
 _CHUNK = 64  # images per call of a worker
@@ -36,7 +36,7 @@ def folder_source(root: str | Path, name: str, *, resize: str, size: int, channe
     for path, length, modified in files:
         stamp.update(os.fsencode(f"{path}\0{length}\0{modified}\0"))
 
-    def write(target: Target, advance: Advance) -> dict[int, str]:
+    def write(target: Target, advance: Advance) -> Written:
         return _decode_all(str(Path(root).absolute()), paths, resize, target, advance)
 
     return Source(name, (channels, size, size), stamp.hexdigest(), lambda: (paths, write), where=str(root))
@@ -114,11 +114,11 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _decode_all(root: str, paths: list[str], resize: str, target: Target, advance: Advance) -> dict[int, str]:
+def _decode_all(root: str, paths: list[str], resize: str, target: Target, advance: Advance) -> Written:
     """Decode `paths` into the rows of `target`, in parallel unless they are few.
 
     Returns:
-        {row: reason} of the unreadable images.
+        Digests of the files, and {row: reason} of the unreadable ones.
 
     Raises:
         OSError: `target` cannot be written, such as on a full disk.
@@ -130,15 +130,16 @@ def _decode_all(root: str, paths: list[str], resize: str, target: Target, advanc
     starts = range(0, len(paths), _CHUNK)
     calls = (delayed(decode_chunk)(root, paths[start : start + _CHUNK], resize, target, start) for start in starts)
     workers = max(1, min(processors(), len(starts) // _MIN_CHUNKS))  # 1: joblib decodes in this process
-    reasons: dict[int, str] = {}
+    digests, reasons = np.zeros(len(paths), np.int64), dict[int, str]()
     try:
         with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
-            for count, unreadable in Parallel(return_as="generator_unordered")(calls):
-                advance(count)
+            for start, part, unreadable in Parallel(return_as="generator_unordered")(calls):
+                digests[start : start + len(part)] = part
                 reasons |= unreadable
+                advance(len(part))
     except TerminatedWorkerError as error:
         raise UserError(
             f"data.root={root}: a process that decodes images was killed, probably because memory ran out. Free "
             "memory, or remove the image that is too large."
         ) from error
-    return reasons
+    return digests, reasons

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fewlabels.core.atomic_io import atomic_write, write_text
 from fewlabels.core.errors import UserError
@@ -27,7 +28,8 @@ from fewlabels.data.image_store.progress import Advance, progress
 
 log = logging.getLogger(__name__)
 
-Write = Callable[[Target, Advance], dict[int, str]]
+Written = tuple[NDArray[np.int64], dict[int, str]]
+Write = Callable[[Target, Advance], Written]
 MAX_CORRUPT = 0.05  # a larger fraction of unreadable files suggests a wrong folder or a failed copy
 
 
@@ -41,7 +43,7 @@ class Source:
         stamp: Changes whenever a pixel may change; part of the store's key.
         read: Called only if there is no store yet. Returns the [N] relative posix paths, whose first component is the
             class if there are several, and a function that decodes all images into the rows of a `Target` and returns
-            {row: reason} of the unreadable ones.
+            their digests, int64 [N], and {row: reason} of the unreadable ones.
         where: Location of the images, for messages.
         synthetic: Whether the images are synthetic.
     """
@@ -61,12 +63,14 @@ class Store:
     Attributes:
         images: uint8 [N, C, H, W], mapped read-only; all processes share its pages of memory.
         paths: [N] relative paths.
+        digests: int64 [N]; equal only for files (arrays, of datasets that are no files) of equal content.
         corrupt: {path: reason} of the files that could not be read and are not in the store.
         key: Changes whenever a pixel may have changed.
     """
 
     images: np.ndarray
     paths: list[str]
+    digests: NDArray[np.int64]
     corrupt: dict[str, str]
     key: str
 
@@ -108,7 +112,8 @@ def _load(file: Path) -> Store | None:
     except (ValueError, EOFError) as error:
         log.warning("The store %s is damaged (%s) and will be rebuilt.", file, error)
         return None
-    return Store(images, metadata["paths"], metadata["corrupt"], file.stem)
+    digests = np.array(metadata["digests"], np.int64)
+    return Store(images, metadata["paths"], digests, metadata["corrupt"], file.stem)
 
 
 @contextlib.contextmanager
@@ -153,12 +158,15 @@ def _build(source: Source, file: Path) -> None:
     with atomic_write(file) as temporary:
         target = _allocate(temporary, len(paths), source.shape)
         with progress(f"Preparing {len(paths)} images of {source.name}", len(paths)) as advance:
-            reasons = write(target, advance)
+            digests, reasons = write(target, advance)
         _check_unreadable(source.where, paths, reasons)
         rows = [row for row in range(len(paths)) if row not in reasons]
         _keep_rows(target, rows)
         corrupt = {paths[row]: reason for row, reason in sorted(reasons.items())}
-        metadata = {"where": source.where, "paths": [paths[row] for row in rows], "corrupt": corrupt}
+        metadata = {
+            "where": source.where, "paths": [paths[row] for row in rows], "digests": digests[rows].tolist(),
+            "corrupt": corrupt,
+        }  # fmt: skip
         write_text(file.with_suffix(".json"), json.dumps(metadata))  # before the array gets its name
     log.info("Prepared %d images in %.1f s: %s", len(rows), time.monotonic() - start, file)
 
