@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from fewlabels.cli.app import compose_config
+from fewlabels.data.training_record import TrainingRecord
 from fewlabels.evaluation.context import load_context
 from fewlabels.figures.style import new_figure
 from fewlabels.training.build import build_backbone, build_data, build_method
@@ -44,6 +45,7 @@ def write_run(directory, *overrides):
     torch.manual_seed(1000 + config["seed"])
     method = build_method(config, build_backbone(config["backbone"], data))
     method.config, method.fingerprint = config, data.fingerprint
+    method.trained_on = TrainingRecord.of(data, labelled=method.supervised).state()
     for module in method.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 0.5
@@ -112,7 +114,7 @@ def new_run(folder, _session):
     """Write another run into `folder`; by default like `run`, on the same images."""
 
     def write(name, *overrides):
-        same = (*TINY, f"data.root={_session[0] / 'images'}", "seed=1", "data.seed=0")
+        same = (*TINY, f"data.root={_session[0] / 'images'}", "seed=1")
         write_run(folder / name, *(overrides or same))
         return folder / name
 

@@ -1,7 +1,7 @@
 """What is loaded for an evaluation, and when embeddings.parquet is reused."""
 
 import logging
-import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +11,10 @@ import torch
 from fewlabels.core.backbones import Backbone
 from fewlabels.core.errors import UserError
 from fewlabels.data import splits
-from fewlabels.evaluation.context import load_context, partition
+from fewlabels.data.training_record import TrainingRecord
+from fewlabels.evaluation import baseline
+from fewlabels.evaluation.context import load_context
+from fewlabels.evaluation.partition import partition
 from fewlabels.probing.embeddings import Embeddings
 
 
@@ -38,6 +41,7 @@ def load(settings, monkeypatch, caplog):
         caplog.clear()
         with monkeypatch.context() as patch:
             patch.setattr(Backbone, "forward", counted)
+            patch.setattr(baseline, "calibrate_batch_norms", lambda *_: None)  # embeds too
             context = load_context(settings(**changes))
         return context, sum(embedded), caplog.text
 
@@ -90,11 +94,11 @@ def test_unchanged_embeddings_are_reused(stored, load):
 
 
 def test_reused_embeddings_get_the_present_splits_and_classes(stored, load):
-    context, embedded, _ = load(data=["data.unseen=[bud,star]"])
-    assert embedded == 0
-    assert context.embeddings.classes == ("cell", "disc", "rod", "bud", "star")
+    context, embedded, _ = load(data=["data.unseen=[star]", "data.seen=[cell,bud,disc]", "data.min_class_size=1"])
+    assert embedded == 96  # those of rod are in no split now
+    assert context.embeddings.classes == ("bud", "cell", "disc", "star")
     unseen = context.embeddings.select(context.embeddings.splits == "unseen")
-    assert {path.split("/")[0] for path in unseen.paths} == {"bud", "star"}
+    assert {path.split("/")[0] for path in unseen.paths} == {"star"}
     names = [path.split("/")[0] for path in context.embeddings.paths]
     assert [context.embeddings.classes[label] for label in context.embeddings.labels] == names
 
@@ -112,7 +116,8 @@ def test_embeddings_are_not_reused_for_other_images(load, folder, images):
     before, _, _ = load(**changes)
     before.embeddings.save(folder / "run" / "embeddings.parquet", before.provenance)
     assert load(**changes)[1] == 0
-    shutil.copy(images / "star" / "0.png", images / "bud" / "0.png")
+    changed = (images / "star" / "0.png").read_bytes() + b"no exact copy"
+    (images / "bud" / "0.png").write_bytes(changed)
     after, embedded, _ = load(**changes)
     assert embedded == 120
     differ = (after.embeddings.vectors != before.embeddings.vectors).any(1)
@@ -166,31 +171,41 @@ def test_a_diverged_network_is_refused(settings, folder):
         load_context(settings())
 
 
-def test_unseen_classes_are_halved_by_the_hash_of_the_path(context):
+def test_unseen_classes_are_halved_by_the_hash_of_the_key(context):
     pool, test = context.pool_embeddings, context.test_embeddings
     assert context.population == "2 classes unseen in pretraining"
     assert not set(pool.paths) & set(test.paths)
     assert len(pool) + len(test) == 48
     assert set(pool.splits) == set(test.splits) == {"unseen"}
-    assert (splits.assign(pool.paths.tolist(), 0.0, 0.5) == "train").all()
-    assert (splits.assign(test.paths.tolist(), 0.0, 0.5) == "test").all()
+    halves = splits.halve(context.data.keys, context.data.indices("unseen"))
+    assert (pool.index.tolist(), test.index.tolist()) == tuple(half.tolist() for half in halves)
 
 
 @pytest.mark.parametrize("unseen", [[], ["c"]])
 def test_seen_classes_are_tested_if_fewer_than_two_are_unseen(unseen):
     rows = {"train": np.array([0, 2, 4]), "test": np.array([5, 7]), "unseen": np.array([8, 9])}
     data = SimpleNamespace(modality="images", seen_classes=["a", "b"], unseen_classes=unseen,
-                           indices=rows.get, labelled=lambda: np.array([0, 4]))  # fmt: skip
-    pool, test, population = partition(data, np.array([0, 2, 4, 5, 7, 8, 9]))
+                           indices=rows.get, labelled=lambda: np.array([0, 4]), digests=np.arange(10))  # fmt: skip
+    record = TrainingRecord(np.array([0, 2, 4]), 3, ["a", "b"], unseen)
+    pool, test, population = partition(data, np.array([0, 2, 4, 5, 7, 8, 9]), record)
     assert pool.tolist() == [0, 2]
     assert test.tolist() == [3, 4]
     assert population == "2 classes seen in pretraining"
+    assert partition(data, np.arange(10), None)[2] == "2 classes"
+    assert partition(data, np.arange(10), replace(record, seen=["a"]))[2] == "2 classes, images not trained on"
+
+
+def test_copies_of_images_in_the_pool_are_not_tested():
+    rows = {"test": np.array([5, 6, 7])}
+    data = SimpleNamespace(modality="images", seen_classes=["a", "b"], unseen_classes=[], indices=rows.get,
+                           labelled=lambda: np.array([0, 4]), digests=np.array([9, 1, 2, 3, 4, 5, 9, 7]))  # fmt: skip
+    assert partition(data, np.arange(8), None)[1].tolist() == [5, 7]
 
 
 def test_points_are_tested_on_the_test_split():
     rows = {"train": np.array([0, 1, 2]), "test": np.array([4, 5])}
-    data = SimpleNamespace(modality="points", indices=rows.get)
-    pool, test, population = partition(data, np.arange(6))
+    data = SimpleNamespace(modality="points", indices=rows.get, digests=np.arange(6))
+    pool, test, population = partition(data, np.arange(6), None)
     assert (pool.tolist(), test.tolist(), population) == ([0, 1, 2], [4, 5], "held-out points")
 
 
@@ -198,9 +213,10 @@ def test_the_description_says_what_was_trained_on_what(context):
     description = context.description
     assert context.title == "simclr on plankton: evaluation"
     assert description["backbone"] == "mobilenet_v3_small"
-    assert description["data"].startswith("plankton, 120 images of 32 px, /")
+    assert description["evaluated on"].startswith("plankton, 120 images of 32 px, /")
+    assert description["notices"] == "none"
     train = (context.embeddings.splits == "train").sum()
-    assert description["pretrained on"] == f"{train} of them, 1 epochs, seed 0"
+    assert description["trained on"] == f"{train} images of plankton, 1 epochs, seed 0"
     assert description["time"] == "1.5 minutes"
 
 

@@ -14,11 +14,13 @@ from fewlabels.core.backbones import Backbone
 from fewlabels.core.checkpoints import digest, read_checkpoint
 from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import DataModule, ImageData, PointData, is_images, is_points
-from fewlabels.data import splits
+from fewlabels.data.training_record import TrainingRecord, hold_out_test
+from fewlabels.evaluation.baseline import build_baseline
+from fewlabels.evaluation.partition import partition
 from fewlabels.methods.base import Method
 from fewlabels.probing.embeddings import Embeddings, extract, sample
 from fewlabels.probing.projections import principal_components
-from fewlabels.training.build import build_backbone, build_data, build_method, evaluation_data_node
+from fewlabels.training.build import build_backbone, build_data, build_method, evaluation_data_node, training_record
 from fewlabels.training.run_dir import load_results, recorded_command
 
 if TYPE_CHECKING:
@@ -35,13 +37,14 @@ class EvaluationContext:
     Attributes:
         data: The data module, set up.
         method: The trained method, in eval mode.
-        untrained: The backbone with its initial weights.
+        untrained: The network before this training, in eval mode; see `build_baseline`.
+        start: What `untrained` is: "random init", "imagenet weights", or "start of finetuning: NAME".
         embeddings: Embeddings of all samples that are in a split, N rows.
         pool: int64 [P] rows of `embeddings` that labels are drawn from.
         test: int64 [T] rows of `embeddings` to test on; nothing is ever fitted on them.
         population: What the test samples are, such as "3 classes unseen in pretraining".
         settings: As in conf/evaluate.yaml: `repeats`, `budgets`, `probes`, `max_samples`, `seed`.
-        results: The run's results.json.
+        results: The run's results.json; empty for other images or splits than those of the run.
         description: What was trained, on what and for how long, by name.
         provenance: What `embeddings` were computed from; see `provenance_of`.
     """
@@ -49,6 +52,7 @@ class EvaluationContext:
     data: DataModule
     method: Method
     untrained: Backbone
+    start: str
     embeddings: Embeddings
     pool: NDArray[np.int64]
     test: NDArray[np.int64]
@@ -122,20 +126,30 @@ def load_context(settings: dict[str, Any]) -> EvaluationContext:
     data = build_data(evaluation_data_node(config["data"], settings["data"], trained))
     data.setup()
     _check_input(data, trained)
+    record = training_record(checkpoint, data)
+    if record:
+        record.check_unseen(data)
+    hold_out_test(data, record, path)
     seed_everything(config["seed"], verbose=False)  # the initial weights
     backbone = build_backbone(config["backbone"], data)
-    untrained = copy.deepcopy(backbone).eval()
+    baseline = build_baseline(config, copy.deepcopy(backbone), data)
     method = build_method(config, backbone).eval()
     if method.supervised:
         method.set_classes(names := checkpoint["fewlabels"]["classes"], [1] * len(names))
     method.load_state_dict(checkpoint["state_dict"])
     provenance = provenance_of(path, data)
     embeddings = _all_embeddings(backbone, data, path, provenance)
-    pool, test, population = partition(data, embeddings.index)
+    pool, test, population = partition(data, embeddings.index, record)
+    same_data = checkpoint["fewlabels"]["images"] == data.fingerprint and not _changed_keys(settings["data"])
     return EvaluationContext(
-        data, method, untrained, embeddings, pool, test, population, settings, results,
-        describe(checkpoint, data, path, results), provenance,
+        data, method, *baseline, embeddings, pool, test, population, settings, results if same_data else {},
+        describe(checkpoint, record, data, path, results), provenance,
     )  # fmt: skip
+
+
+def _changed_keys(overrides: list[str]) -> set[str]:
+    """The keys of data overrides that may change which images are in which split."""
+    return {override.partition("=")[0] for override in overrides} - {"data.root", "data.cache_dir", "data.batch_size"}
 
 
 def _check_input(data: DataModule, trained: dict[str, Any]) -> None:
@@ -207,44 +221,22 @@ def _with_description(embeddings: Embeddings, data: DataModule) -> Embeddings:
     return embeddings.described([data.paths[row] for row in embeddings.index], split_of[embeddings.index], data.classes)
 
 
-def partition(data: DataModule, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
-    """Divide the samples into a pool that labels are drawn from and a test set.
-
-    Points: the training and the test split. Images with two or more unseen classes: the images of these, halved by a
-    hash of the path. Other images: the labelled training images and the test split.
-
-    Args:
-        data: The data module, set up.
-        rows: int64 [N] sorted rows of its table that are embedded.
-
-    Returns:
-        Pool and test set as positions in `rows`, and a description of the test set.
-    """
-    if is_points(data):
-        pool, test, population = data.indices("train"), data.indices("test"), "held-out points"
-    elif (unseen := len(data.unseen_classes)) > 1:
-        both = data.indices("unseen")
-        half = splits.assign([data.paths[row] for row in both], 0.0, 0.5) == "test"
-        pool, test, population = both[~half], both[half], f"{unseen} classes unseen in pretraining"
-    else:
-        pool, test, seen = data.labelled(), data.indices("test"), len(data.seen_classes)
-        population = f"{seen} classes seen in pretraining" if seen else "unlabelled images"
-    return np.searchsorted(rows, pool), np.searchsorted(rows, test), population
-
-
-def describe(checkpoint: dict[str, Any], data: DataModule, path: Path, results: dict[str, float]) -> dict[str, Any]:
-    """What was trained, on what and for how long, by name."""
+def describe(
+    checkpoint: dict[str, Any], record: TrainingRecord | None, data: DataModule, path: Path, results: dict[str, float]
+) -> dict[str, Any]:
+    """What was trained, on what and for how long, and on what it is evaluated, by name."""
     config, trained = checkpoint["fewlabels"]["config"], checkpoint["fewlabels"]["backbone"]
-    content = "synthetic points"
+    content, samples = "synthetic points", f"{record.samples:,}" if record else "an unknown number of"
     if is_images(data):
         content = f"images of {data.size} px, {'SYNTHETIC' if data.synthetic else data.root or f'data/{data.name}'}"
     return {
         "method": config["method"]["name"],
         "backbone": trained.get("name", "mlp"),
-        "data": f"{data.name}, {len(data.paths):,} {content}",
-        "pretrained on": f"{len(data.indices('train')):,} of them, {checkpoint['epoch'] + 1} epochs, "
-        f"seed {config['seed']}",
+        "trained on": f"{samples} {'images' if is_images(data) else 'points'} of {config['data']['name']}, "
+        f"{checkpoint['epoch'] + 1} epochs, seed {config['seed']}",
         "time": f"{results['seconds'] / 60:.1f} minutes" if "seconds" in results else "unknown",
+        "evaluated on": f"{data.name}, {len(data.paths):,} {content}",
+        "notices": " ".join(data.notices) or "none",
         "checkpoint": path,
         "command": recorded_command(path.parent.parent),
     }

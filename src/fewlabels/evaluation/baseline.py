@@ -1,0 +1,47 @@
+"""The network before training, which every evaluation compares with."""
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from fewlabels.core.backbones import Backbone
+from fewlabels.core.checkpoints import load_backbone_weights, read_checkpoint
+from fewlabels.core.errors import UserError
+from fewlabels.core.interfaces import DataModule
+from fewlabels.probing.embeddings import calibrate_batch_norms
+
+log = logging.getLogger(__name__)
+RANDOM_INIT = "random init"
+CALIBRATION_BATCHES = 8
+
+
+def build_baseline(config: dict[str, Any], backbone: Backbone, data: DataModule) -> tuple[Backbone, str]:
+    """The network that training began with, in eval mode, and what it is called.
+
+    A random network gets its batch norms calibrated on at most `CALIBRATION_BATCHES` batches of training samples,
+    without labels: with their initial statistics it would be a weaker baseline than it is.
+
+    Args:
+        config: Of the run.
+        backbone: With its initial weights, changed in place.
+        data: The data module, set up.
+
+    Returns:
+        It, and "random init", "imagenet weights" (or others, by name), or "start of finetuning: NAME".
+    """
+    if start := config.get("checkpoint"):
+        try:
+            checkpoint, path = read_checkpoint(start)
+            load_backbone_weights(backbone, checkpoint, path)
+        except UserError as error:
+            log.warning("The baseline is a random network, since the start of the finetuning is gone. %s", error)
+        else:
+            name = path.parent.parent.name if path.parent.name == "checkpoints" else path.stem
+            return backbone.eval(), f"start of finetuning: {name}"
+    elif weights := config["backbone"].get("weights"):
+        return backbone.eval(), f"{weights} weights"
+    rows = np.random.default_rng(0).permutation(data.indices("train"))
+    loader = data.loader(rows[: CALIBRATION_BATCHES * data.batch_size])
+    calibrate_batch_norms(backbone, (backbone.normalise(batch.x) for batch in loader))
+    return backbone.eval(), RANDOM_INIT
