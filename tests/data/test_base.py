@@ -10,7 +10,7 @@ from fewlabels.core.interfaces import DataModule, ImageData
 from fewlabels.data import batches
 from fewlabels.data.batches import EpochBatches
 from fewlabels.data.images import Images
-from fewlabels.data.splits import assign
+from fewlabels.data.splits.assignment import assign
 
 
 def batch_rows(loader):

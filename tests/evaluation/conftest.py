@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from fewlabels.cli.app import compose_config
-from fewlabels.data.training_record import TrainingRecord
+from fewlabels.data.splits.training_record import TrainingRecord
 from fewlabels.evaluation.context import load_context
 from fewlabels.figures.style import new_figure
 from fewlabels.training.build import build_backbone, build_data, build_method

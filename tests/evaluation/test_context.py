@@ -10,8 +10,8 @@ import torch
 
 from fewlabels.core.backbones import Backbone
 from fewlabels.core.errors import UserError
-from fewlabels.data import splits
-from fewlabels.data.training_record import TrainingRecord
+from fewlabels.data.splits.assignment import halve
+from fewlabels.data.splits.training_record import TrainingRecord
 from fewlabels.evaluation import baseline
 from fewlabels.evaluation.context import load_context
 from fewlabels.evaluation.partition import partition
@@ -177,7 +177,7 @@ def test_unseen_classes_are_halved_by_the_hash_of_the_key(context):
     assert not set(pool.paths) & set(test.paths)
     assert len(pool) + len(test) == 48
     assert set(pool.splits) == set(test.splits) == {"unseen"}
-    halves = splits.halve(context.data.keys, context.data.indices("unseen"))
+    halves = halve(context.data.keys, context.data.indices("unseen"))
     assert (pool.index.tolist(), test.index.tolist()) == tuple(half.tolist() for half in halves)
 
 

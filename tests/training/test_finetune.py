@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fewlabels.core.errors import UserError
-from fewlabels.data.splits import assign
+from fewlabels.data.splits.assignment import assign
 
 SMALL = (
     "trainer=cpu", "logger=csv", "backbone=mobilenet_v3_small", "data.size=32", "trainer.enable_progress_bar=false",

@@ -44,8 +44,8 @@ def register_resolvers() -> None:
         return resume or f"{RUNS}/{method}-{data}/{moment}"
 
     def evaluation_dir(run: str | list[str] | None) -> str:
-        """The run's own directory, unless other data are evaluated, or several runs."""
-        own = isinstance(run, str) and not any(c.startswith("data=") for c in held_back)
+        """The run's own directory, unless other data or splits are evaluated, or several runs."""
+        own = isinstance(run, str) and not any(c.startswith(("data=", "data.")) for c in held_back)
         return str(run) if own else f"{RUNS}/evaluate/{moment}"
 
     resolvers: dict[str, Callable[..., Any]] = {

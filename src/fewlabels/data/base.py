@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from fewlabels.core.distributed import rank
 from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import Modality
-from fewlabels.data import setting_checks, splits
+from fewlabels.data import setting_checks
 from fewlabels.data.batches import StoreDataset, TableDataModule
 from fewlabels.data.image_store.folder import folder_source
 from fewlabels.data.image_store.store import Source, Store, open_store
-from fewlabels.data.split_keys import split_keys
+from fewlabels.data.splits import assignment, classes
+from fewlabels.data.splits.keys import split_keys
 
 log = logging.getLogger(__name__)
 
@@ -101,10 +102,9 @@ class ImageDataModule(TableDataModule):
             source=source, sources=self.sources, resize=resize, size=size, channels=channels, batch_size=batch_size,
             min_class_size=min_class_size, steps_per_epoch=steps_per_epoch, split_by=split_by,
         )  # fmt: skip
-        splits.check_label_fraction(label_fraction)
+        assignment.check_label_fraction(label_fraction)
         self.mean, self.std = setting_checks.normalisation(mean, std, channels)
-        self.labelled_only = False
-        self.notices: list[str] = []
+        self.labelled_only, self.notices = False, list[str]()
         self._store: Store | None = None
 
     def find_source(self) -> Source:
@@ -140,10 +140,10 @@ class ImageDataModule(TableDataModule):
 
     def assign(self) -> np.ndarray:
         """Assign each image to a split, str [N]."""
-        settings = self.val_fraction, self.test_fraction, None if self.split_by == "path" else self.split_seed
+        settings = self.val_fraction, self.test_fraction, self.split_seed if self.split_by == "name" else None
         if self.official_test:
-            return splits.assign_official(self.paths, self.keys, *settings)
-        return splits.assign(self.keys, *settings)
+            return assignment.assign_official(self.paths, self.keys, *settings)
+        return assignment.assign(self.keys, *settings)
 
     def prepare_data(self) -> None:
         """Download missing data and build the store (one process per machine)."""
@@ -155,7 +155,7 @@ class ImageDataModule(TableDataModule):
             return
         self.paths, self.digests = (store := self._open()).paths, store.digests
         self.keys = split_keys(self.paths, self.digests, by=self.split_by, group=self.group)
-        names = np.array([path.split("/", 1)[0] if "/" in path else "" for path in self.paths], dtype=object)
+        names = np.array([path.rpartition("/")[0].partition("/")[0] for path in self.paths], dtype=object)
         self._choose_classes(names)
         self._split(names)
         for notice in self.notices:
@@ -166,21 +166,19 @@ class ImageDataModule(TableDataModule):
             source = self.find_source()
             self._store = open_store(source, self.cache_dir)
             self.synthetic = source.synthetic
-            self.notices += setting_checks.image_notices(
-                self.name, source, self._store, setting_checks.remedy(self.sources)
-            )
+            remedy = setting_checks.remedy(self.sources)
+            self.notices += setting_checks.image_notices(self.name, source, self._store, remedy)
         return self._store
 
     def _choose_classes(self, names: np.ndarray) -> None:
         """Choose the classes, given the class name of every image, str [N]; "" means unlabelled."""
         sizes, smallest = Counter(names[names != ""].tolist()), self.min_class_size
-        classes = splits.choose_classes(sizes, self.seen, self.unseen, min_class_size=smallest, seed=self.split_seed)
-        self.seen_classes, self.unseen_classes = classes.seen, classes.unseen
-        self.classes = classes.seen + classes.unseen
-        if classes.excluded:
-            self.notices.append(
-                setting_checks.excluded_notice({name: sizes[name] for name in classes.excluded}, smallest)
-            )
+        chosen = classes.choose_classes(sizes, self.seen, self.unseen, min_class_size=smallest, seed=self.split_seed)
+        self.seen_classes, self.unseen_classes = chosen.seen, chosen.unseen
+        self.classes = chosen.seen + chosen.unseen
+        if chosen.excluded:
+            excluded = {name: sizes[name] for name in chosen.excluded}
+            self.notices.append(setting_checks.excluded_notice(excluded, smallest))
 
     def _split(self, names: np.ndarray) -> None:
         """Label every image and list the rows of every split."""
@@ -197,9 +195,9 @@ class ImageDataModule(TableDataModule):
 
     def _drop_copies(self) -> None:
         """Leave copies of held-out images out of training: in another class, or of an official test split."""
-        held_out = np.concatenate([self._rows["test"], self._rows["unseen"]])
-        copies = np.isin(self.digests, self.digests[held_out])
-        self._rows |= {split: self._rows[split][~copies[self._rows[split]]] for split in ("train", "val")}
+        held_out = self.digests[np.concatenate([self._rows["test"], self._rows["unseen"]])]
+        for split in ("train", "val"):
+            self._rows[split] = self._rows[split][~np.isin(self.digests[self._rows[split]], held_out)]
 
     @property
     def fingerprint(self) -> str:
@@ -213,9 +211,9 @@ class ImageDataModule(TableDataModule):
         return self._open().key
 
     def labelled(self, fraction: float | None = None) -> np.ndarray:
-        """Rows of the training images whose labels may be used, int64 [m], sorted; see `splits.nested_subset`."""
+        """Rows of the training images whose labels may be used, int64 [m], sorted; see `assignment.nested_subset`."""
         fraction = self.label_fraction if fraction is None else fraction
-        return splits.nested_subset(self.keys, self.labels, self.indices("train"), fraction, self.seed)
+        return assignment.nested_subset(self.keys, self.labels, self.indices("train"), fraction, self.seed)
 
     def images(self, indices: np.ndarray | Sequence[int]) -> torch.Tensor:
         """Read rows of the store, uint8 [n, C, H, W]."""
@@ -232,8 +230,8 @@ class ImageDataModule(TableDataModule):
         """
         self.labelled_only = True
         for split in ("val", "test") if rank() == 0 else ():
-            splits.warn_missing_classes(split, self.labels[self.indices(split)], self.seen_classes)
-        return splits.count_labels(self.labels[self.labelled()], self.seen_classes)
+            classes.warn_missing_classes(split, self.labels[self.indices(split)], self.seen_classes)
+        return classes.count_labels(self.labels[self.labelled()], self.seen_classes)
 
     def training_rows(self) -> NDArray[np.int64]:
         """Rows of an epoch: "train", or its labelled images."""
@@ -242,8 +240,7 @@ class ImageDataModule(TableDataModule):
     def held_out_rows(self, split: str) -> NDArray[np.int64]:
         """Rows of "val" or "test", shuffled in the same way for all seeds.
 
-        Files in order give batches of one class, and a contrastive loss within such batches is not comparable with the
-        training loss.
+        In order they would give batches of one class, whose contrastive loss is not comparable with that of training.
         """
         rows = self.indices(split)
         return np.random.default_rng(0).permutation(rows[self.labels[rows] >= 0] if self.labelled_only else rows)

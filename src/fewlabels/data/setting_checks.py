@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fewlabels.core.errors import UserError
 from fewlabels.data.image_store.decode import RESIZES
 from fewlabels.data.image_store.store import Source, Store
-from fewlabels.data.split_keys import SPLIT_BY
+from fewlabels.data.splits.keys import SPLIT_BY
 
 LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in a greyscale image (ITU-R BT.601)."""

@@ -14,7 +14,7 @@ from fewlabels.core.backbones import Backbone
 from fewlabels.core.checkpoints import digest, read_checkpoint
 from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import DataModule, ImageData, PointData, is_images, is_points
-from fewlabels.data.training_record import TrainingRecord, hold_out_test
+from fewlabels.data.splits.training_record import TrainingRecord, hold_out_test
 from fewlabels.evaluation.baseline import build_baseline
 from fewlabels.evaluation.partition import partition
 from fewlabels.methods.base import Method

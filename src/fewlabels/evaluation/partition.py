@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewlabels.core.interfaces import DataModule, is_images, is_points
-from fewlabels.data import splits
-from fewlabels.data.training_record import TrainingRecord
+from fewlabels.data.splits.assignment import halve
+from fewlabels.data.splits.training_record import TrainingRecord
 
 
 def partition(
@@ -28,7 +28,7 @@ def partition(
     if is_points(data):
         pool, test, population = data.indices("train"), data.indices("test"), "held-out points"
     elif is_images(data) and (unseen := len(data.unseen_classes)) > 1:
-        pool, test = splits.halve(data.keys, data.indices("unseen"))
+        pool, test = halve(data.keys, data.indices("unseen"))
         population = f"{unseen} classes " + ("unseen in pretraining" if record else "held out; not checked if unseen")
     else:
         pool, test = data.labelled(), data.indices("test")

@@ -21,7 +21,7 @@ from fewlabels.core.backbones import Backbone
 from fewlabels.core.checkpoints import init_from_checkpoint, read_checkpoint
 from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import DataModule, is_images
-from fewlabels.data.training_record import TrainingRecord, hold_out_test
+from fewlabels.data.splits.training_record import TrainingRecord, hold_out_test
 from fewlabels.methods.base import Method
 from fewlabels.training.config_types import check_types
 from fewlabels.training.loggers import MetricsCSV

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fewlabels.core.errors import UserError
-from fewlabels.data.training_record import TrainingRecord, hold_out_test
+from fewlabels.data.splits.training_record import TrainingRecord, hold_out_test
 
 CHECKPOINT = Path("run/checkpoints/last.ckpt")
 

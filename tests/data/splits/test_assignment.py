@@ -1,4 +1,4 @@
-"""Splits, label subsets and the choice of classes."""
+"""Splits, halves and label subsets."""
 
 import hashlib
 import itertools
@@ -9,21 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewlabels.core.errors import UserError
-from fewlabels.data.splits import (
-    assign,
-    assign_official,
-    choose_classes,
-    count_labels,
-    halve,
-    nested_subset,
-    uniform,
-    warn_missing_classes,
-)
+from fewlabels.data.splits.assignment import assign, assign_official, halve, nested_subset, uniform
 
 QUICK = settings(max_examples=25, deadline=None, database=None)
 
 PATHS = [f"class{number % 7}/{number:05d}.png" for number in range(10_000)]
-SIZES = {"krill": 100, "copepod": 80, "diatom": 60, "salp": 9, "larva": 50}
 
 
 def test_hashes_are_uniform_and_platform_independent():
@@ -149,72 +139,3 @@ def test_seeds_choose_different_subsets(labels):
 def test_a_label_fraction_out_of_range_is_an_error(labels, fraction):
     with pytest.raises(UserError, match=rf"data\.label_fraction={fraction} "):
         nested_subset(PATHS, labels, np.arange(100), fraction, 0)
-
-
-def choose(**options):
-    return choose_classes(SIZES, **({"seen": None, "unseen": None, "min_class_size": 50, "seed": 0} | options))
-
-
-def test_small_classes_are_excluded():
-    classes = choose()
-    assert classes.seen == ["copepod", "diatom", "krill", "larva"]
-    assert (classes.unseen, classes.excluded) == ([], ["salp"])
-
-
-def test_unseen_classes_are_drawn_from_the_large_ones():
-    draws = {tuple(choose(unseen=2, seed=seed).unseen) for seed in range(30)}
-    assert len(draws) > 3
-    assert all("salp" not in draw and len(draw) == 2 for draw in draws)
-    assert choose(unseen=2, seed=3) == choose(unseen=2, seed=3)
-    few, more = set(choose(unseen=1).unseen), set(choose(unseen=3).unseen)
-    assert few < more
-
-
-def test_named_classes_are_used_regardless_of_size():
-    classes = choose(seen=["krill"], unseen=["salp", "diatom"])
-    assert (classes.seen, classes.unseen, classes.excluded) == (["krill"], ["diatom", "salp"], ["copepod", "larva"])
-
-
-def test_seen_classes_are_never_drawn_as_unseen():
-    for seed in range(10):
-        classes = choose(seen=["krill", "salp"], unseen=2, seed=seed)
-        assert classes.seen == ["krill", "salp"]
-        assert not {"krill", "salp"} & set(classes.unseen)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"unseen": ["copepd"]}, r"data\.unseen names the class 'copepd'.*copepod"),
-        ({"seen": ["Krill"]}, r"data\.seen names the class 'Krill'.*krill"),
-        ({"unseen": "krill"}, r"must be a list"),
-        ({"unseen": 4}, r"data\.unseen=4: of the 4 classes.*0 to 3"),
-        ({"unseen": -1}, r"data\.unseen=-1"),
-        ({"seen": ["krill"], "unseen": ["krill"]}, "both name krill"),
-        ({"unseen": ["krill", "krill"]}, "once"),
-        ({"min_class_size": 1000}, r"data\.min_class_size=1000"),
-    ],
-)
-def test_errors_in_class_names_list_the_possible_ones(options, message):
-    with pytest.raises(UserError, match=message):
-        choose(**options)
-
-
-def test_without_class_folders_there_are_no_classes():
-    assert choose_classes({}, seen=None, unseen=None, min_class_size=1, seed=0).seen == []
-
-
-def test_count_labels_needs_two_classes_and_a_label_of_each():
-    assert count_labels(np.array([0, 1, 1, 2]), ["a", "b", "c"]).tolist() == [1, 2, 1]
-    with pytest.raises(UserError, match=r"at least 2 labelled classes, found 1\..*data\.seen"):
-        count_labels(np.array([0, 0]), ["a"])
-    with pytest.raises(UserError, match="No training image of the class 'b' is labelled"):
-        count_labels(np.array([0, 2]), ["a", "b", "c"])
-
-
-def test_classes_without_held_out_images_are_logged(caplog):
-    warn_missing_classes("val", np.array([0, 2, -1]), ["a", "b", "c", "d"])
-    assert "The val split has no images of b, d: val metrics do not cover them." in caplog.text
-    caplog.clear()
-    warn_missing_classes("val", np.array([], np.int64), ["a", "b"])
-    assert caplog.text == ""

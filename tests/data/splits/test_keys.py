@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewlabels.core.errors import UserError
-from fewlabels.data.split_keys import group_names, shortest_unique_names, split_keys
-from fewlabels.data.splits import assign
+from fewlabels.data.splits.assignment import assign
+from fewlabels.data.splits.keys import group_names, shortest_unique_names, split_keys
 
 QUICK = settings(max_examples=60, deadline=None)
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/"), min_size=1, max_size=6)

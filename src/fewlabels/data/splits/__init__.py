@@ -1,0 +1,1 @@
+"""Splits: what stays together, which image is in which split, seen and unseen classes, what was trained on."""
