@@ -11,7 +11,7 @@ from fewlabels.cli.app import compose_config
 from fewlabels.core.errors import UserError
 from fewlabels.sweeps.jobs import FAILED, FINISHED, read_jobs
 from fewlabels.training import fit
-from fewlabels.training.run_dir import save_config, save_results
+from fewlabels.training.run_dir import command_line, save_config, save_results
 
 QUICK = ("logger=csv", "trainer=cpu")
 
@@ -38,12 +38,19 @@ def test_the_last_line_is_the_run_directory(cli, tmp_path, train_with):
 
 
 def test_overrides_of_a_resumed_run_change_its_own_configuration(cli, tmp_path, train_with):
-    train_with(finish)
+    commands = []
+
+    def note(config, directory):
+        finish(config, directory)
+        commands.append(command_line())
+
+    train_with(note)
     cli("pretrain", *QUICK, "method.k=5", "hydra.run.dir=run")
     done = cli("pretrain", "resume=run", "trainer.max_epochs=7")
     assert done.code == 0, done.err
     config = OmegaConf.load(tmp_path / "run" / "config.yaml")
     assert (config.method.k, config.trainer.max_epochs, config.resume) == (5, 7, "run")
+    assert commands[1].endswith("pretrain.py resume=run trainer.max_epochs=7")  # as typed, nothing removed
     done = cli("pretrain", "resume=run", "method.k=4")
     assert (done.code, "a resumed run keeps its method.k" in done.err) == (1, True)
 

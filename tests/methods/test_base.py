@@ -1,10 +1,11 @@
 """What all methods share: random draws, logged means, the optimizer, resuming and checkpoints."""
 
 import itertools
+import math
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from torch import nn
 
 from fewlabels import load_backbone
@@ -206,3 +207,72 @@ def test_a_validation_batch_without_a_finite_loss_is_not_left_out_of_the_mean(tm
     trainer.fit(method, make_data())
     assert torch.isnan(trainer.callback_metrics["val/loss"])
     assert trainer.callback_metrics["val/loss_chance"] == 7
+
+
+class Moves(Callback):
+    """Records the length of every step's move in weight space."""
+
+    def __init__(self):
+        self.before, self.moves = None, []
+
+    @staticmethod
+    def weights(method):
+        return torch.cat([weight.detach().flatten().clone() for weight in method.parameters()])
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if self.before is None:
+            self.before = self.weights(pl_module)
+
+    def on_train_batch_end(self, trainer, pl_module, *_):
+        move = (self.weights(pl_module) - self.before).norm().item()
+        if move:
+            self.moves.append(move)
+            self.before = self.weights(pl_module)
+
+
+@pytest.mark.parametrize(("accumulated", "clip"), [(1, None), (2, None), (1, 1e-3)])
+def test_the_gradient_norm_is_that_of_sgd_s_moves_before_clipping(accumulated, clip, tmp_path):
+    moves = Moves()
+    method = make_method(momentum=0.0, lr=0.01)
+    trainer = make_trainer(tmp_path, 1, callbacks=[moves], accumulate_grad_batches=accumulated, gradient_clip_val=clip)
+    trainer.fit(method, make_data())
+    rate = 0.01 * BATCH_SIZE * accumulated / 256
+    metrics = trainer.callback_metrics
+    assert metrics["train/lr"].item() == pytest.approx(rate)
+    if clip is None:
+        assert len(moves.moves) == BATCHES // accumulated
+        expected = sum(moves.moves) / len(moves.moves) / rate
+        assert metrics["train/gradient_norm"].item() == pytest.approx(expected, rel=1e-3)
+    else:
+        assert max(moves.moves) / rate == pytest.approx(clip, rel=0.05)
+        assert metrics["train/gradient_norm"].item() > 10 * clip
+
+
+def test_the_learning_rate_is_that_of_the_epoch_s_last_step(tmp_path):
+    method, trainer = make_method(schedule="cosine"), make_trainer(tmp_path, 2)
+    trainer.fit(method, make_data())
+    full = BATCH_SIZE / 256
+    expected = full * 0.5 * (1 + math.cos(math.pi * (2 * BATCHES - 1) / (2 * BATCHES)))  # before the last step
+    assert trainer.callback_metrics["train/lr"].item() == pytest.approx(expected)
+
+
+def test_steps_that_overflow_do_not_count_in_the_gradient_norm(tmp_path, monkeypatch):
+    method, logged = make_method(), {}
+    monkeypatch.setattr(method, "log", lambda name, value, **_: logged.update({name: float(value)}))
+    method.gradient_norms = [torch.tensor(value) for value in (1.0, math.inf, 3.0, math.nan)]
+    method.on_train_epoch_end()
+    assert logged == {"train/gradient_norm": 2.0}
+    method.on_train_epoch_end()
+    assert logged == {"train/gradient_norm": 2.0}
+
+
+def test_a_backbone_with_a_rate_of_its_own_has_a_column_of_its_own(monkeypatch):
+    method, logged = make_method(), {}
+    monkeypatch.setattr(method, "log", lambda name, value, **_: logged.update({name: float(value)}))
+    weights = list(method.parameters())
+    rates = (0.5, 0.5, 0.05, 0.05)  # weights and vectors of the head, then of the backbone
+    groups = [{"params": [weight], "lr": rate} for weight, rate in zip(weights, rates, strict=True)]
+    method.on_before_optimizer_step(torch.optim.SGD(groups))
+    method.gradient_norms = []
+    method.on_train_epoch_end()
+    assert logged == {"train/lr": 0.5, "train/lr_backbone": 0.05}

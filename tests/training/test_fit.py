@@ -30,7 +30,16 @@ def test_a_run_on_images_leaves_a_complete_directory(pretrain, tmp_path):
     assert Path(done.stdout.splitlines()[-1]) == run
     assert "SYNTHETIC" in done.stdout
     assert "Warning" not in done.stdout + done.stderr
-    files = {"config.yaml", "metrics.csv", "results.json", "run.log", "checkpoints", "figures", "wandb"}
+    files = {
+        "config.yaml",
+        "metrics.csv",
+        "provenance.jsonl",
+        "results.json",
+        "run.log",
+        "checkpoints",
+        "figures",
+        "wandb",
+    }
     assert {path.name for path in run.iterdir()} == files
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
     assert (run / "figures" / "views.png").stat().st_size > 10_000

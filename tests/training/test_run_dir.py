@@ -14,6 +14,7 @@ from fewlabels.training.run_dir import (
     load_results,
     pretraining_method,
     program,
+    recorded_command,
     run_dir_of,
     save_config,
     save_results,
@@ -38,6 +39,14 @@ def test_the_configuration_is_read_back_as_it_was(tmp_path, monkeypatch, argv, h
     save_config(config, tmp_path / "run")
     assert OmegaConf.to_container(OmegaConf.load(tmp_path / "run" / "config.yaml")) == config
     assert (tmp_path / "run" / "config.yaml").read_text().startswith(head)
+
+
+def test_a_resumption_keeps_the_command_that_started_the_run(tmp_path, monkeypatch):
+    for argv in (["src/pretrain.py", "seed=1", "data.root=a\nb"], ["src/pretrain.py", "resume=x"]):
+        monkeypatch.setattr(sys, "argv", argv)
+        save_config({"seed": 0}, tmp_path)
+    assert recorded_command(tmp_path) == "python src/pretrain.py seed=1 'data.root=a b'"
+    assert OmegaConf.load(tmp_path / "config.yaml") == {"seed": 0}
 
 
 @pytest.mark.parametrize(("argv", "command"), [

@@ -39,10 +39,11 @@ def run_app(command: "Command") -> None:
     """Run a command with the arguments in `sys.argv`; exit with a message and code 1 on a user's mistake."""
     register_resolvers()
     check_arguments(sys.argv[1:], command.name)
-    held_back[:] = command.held_back(sys.argv[1:])
+    held_back[:], typed = command.held_back(sys.argv[1:]), list(sys.argv)
     sys.argv[1:] = prepare_arguments([a for a in sys.argv[1:] if a not in held_back])
 
     def job(cfg: DictConfig) -> float | None:
+        sys.argv[:] = typed  # what is recorded: Hydra has read its own by now, and submitit's process has another
         try:
             return _run_job(command, cfg)
         except Exception as error:

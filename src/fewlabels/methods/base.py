@@ -49,6 +49,8 @@ class Method(LightningModule):
         self.fingerprint: str | None = None  # of the set of images; saved in checkpoints
         self.trained_on: dict[str, Any] | None = None  # a training record; saved in checkpoints
         self.means: dict[str, MeanMetric] = {}
+        self.gradient_norms: list[Tensor] = []  # of the epoch's steps; on the device, since reading them waits for it
+        self.learning_rates: list[float] = []  # of the latest step, per module with a rate of its own
         self.classes: list[str] = []
 
     def set_classes(self, classes: Sequence[str], counts: Sequence[int]) -> None:
@@ -115,6 +117,22 @@ class Method(LightningModule):
                 f"training diverged. Start a new run with a lower method.optimizer.lr (now {self.optimizer_config.lr}) "
                 "or with more method.optimizer.warmup_epochs."
             )
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Note the learning rate and the total L2 norm of the gradients: over all ranks, unscaled, not yet clipped."""
+        gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+        self.gradient_norms.append(torch.nn.utils.get_total_norm(gradients))
+        self.learning_rates = [group["lr"] for group in optimizer.param_groups[::2]]  # weights, with their biases' rate
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean gradient norm of the epoch's steps, and the learning rates of its last step."""
+        norms = torch.stack(self.gradient_norms) if self.gradient_norms else torch.empty(0)
+        norms = norms[norms.isfinite()]  # fp16 skips steps whose gradients overflow
+        if len(norms):
+            self.log("train/gradient_norm", norms.mean(), rank_zero_only=True)
+        for name, rate in zip(("train/lr", "train/lr_backbone"), self.learning_rates, strict=False):
+            self.log(name, rate, rank_zero_only=True)
+        self.gradient_norms = []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Compute the loss on validation data; the random draws are equal in all epochs and for any number of ranks."""

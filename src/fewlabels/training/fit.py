@@ -13,7 +13,8 @@ from fewlabels.core.checkpoints import read_checkpoint
 from fewlabels.core.errors import UserError
 from fewlabels.training.build import Experiment, build_experiment
 from fewlabels.training.loggers import MetricsCSV, silence_libraries
-from fewlabels.training.messages import announce, summarise_run
+from fewlabels.training.messages import announce, describe_devices, summarise_run
+from fewlabels.training.provenance import record_start
 from fewlabels.training.resume import check_resumable, last_checkpoint
 from fewlabels.training.run_dir import save_config, save_results
 from fewlabels.training.wandb_runs import finish_loggers
@@ -80,6 +81,10 @@ def fit(config: dict[str, Any], experiment: Experiment, directory: Path) -> dict
                 logger.resume(checkpoint["global_step"])
     if trainer.is_global_zero:
         save_config(config, directory)
+        record_start(
+            directory, devices=describe_devices(trainer), precision=str(trainer.precision),
+            resumed_step=checkpoint["global_step"] if resume_from else 0 if config["resume"] else None,
+        )  # fmt: skip
         announce(config, data, method, trainer, resume_from)
     datamodule: Any = data
     trainer.fit(method, datamodule, ckpt_path=resume_from, weights_only=True)

@@ -2,11 +2,13 @@
 
 import logging
 import math
+import platform
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Trainer
 
 from fewlabels.core.interfaces import DataModule
@@ -35,6 +37,21 @@ def announce(config: dict[str, Any], data: DataModule, method: Method, trainer: 
         log.info("Resuming from %s", resume)
     elif config["resume"]:
         log.info("That run has no checkpoint to resume from: starting from the first step.")
+
+
+def describe_devices(trainer: Trainer) -> str:
+    """Number and name of the devices of a training, such as "2 × NVIDIA H100 PCIe"; all are taken to be alike."""
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({_cpu_name()})"
+    return f"{trainer.world_size} × {name}"
+
+
+def _cpu_name() -> str:
+    """As Linux names the processor; elsewhere its architecture."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(errors="replace").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def describe_init(config: dict[str, Any], method: Method) -> str:

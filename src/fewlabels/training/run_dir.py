@@ -26,9 +26,14 @@ def is_rank_zero() -> bool:
 
 
 def save_config(config: dict[str, Any], directory: Path) -> None:
-    """Write config.yaml: the complete, resolved configuration below the command line that made it."""
+    """Write config.yaml: the complete, resolved configuration below the command line that started the run.
+
+    A resumption keeps that line; provenance.jsonl holds the commands of all starts and resumptions.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    write_text(directory / "config.yaml", f"# {command_line()}\n{OmegaConf.to_yaml(OmegaConf.create(config))}")
+    started = recorded_command(directory) if (directory / "config.yaml").is_file() else command_line()
+    head = " ".join(started.splitlines())  # a line break in an argument would end the comment
+    write_text(directory / "config.yaml", f"# {head}\n{OmegaConf.to_yaml(OmegaConf.create(config))}")
 
 
 def save_results(metrics: Mapping[str, float], directory: Path) -> None:
@@ -90,5 +95,5 @@ def _is_script(started: Path) -> bool:
 def recorded_command(directory: Path) -> str:
     """The command line that a run was started with, from the first line of its config.yaml; "unknown" without it."""
     file = directory / "config.yaml"
-    first = file.read_text().partition("\n")[0] if file.is_file() else ""
+    first = file.read_text(errors="surrogateescape").partition("\n")[0] if file.is_file() else ""
     return first.removeprefix("# ") if first.startswith("# ") else "unknown"
