@@ -16,7 +16,7 @@ pytestmark = [
 def test_figures_of_validation_images_are_drawn_when_due(fit, monkeypatch):
     figures = {}
     monkeypatch.setattr(module, "umap_projection", lambda vectors: vectors[:, :2])
-    monkeypatch.setattr(module, "log_figure", lambda trainer, name, figure: figures.update({name: figure}))
+    monkeypatch.setattr(module, "log_figure", lambda trainer, name, draw: figures.update({name: draw()}))
     fit(EmbeddingPlots(every_n_epochs=2, max_samples=60), epochs=3)
     assert figures.keys() == {"umap", "pair_plot"}
     text = " ".join(figures["umap"].get_supxlabel().split())

@@ -8,6 +8,7 @@ from PIL import Image
 
 from fewlabels.callbacks import log_figure as module
 from fewlabels.callbacks.log_figure import log_figure
+from fewlabels.figures.names import shown_names
 from fewlabels.figures.style import new_figure
 
 
@@ -63,7 +64,7 @@ def _logger_classes(monkeypatch):
 
 
 def test_a_figure_is_saved_as_png(tmp_path):
-    path = log_figure(make_trainer(tmp_path, Scalars()), "line", make_figure())
+    path = log_figure(make_trainer(tmp_path, Scalars()), "line", make_figure)
     assert path == tmp_path / "figures" / "line.png"
     with Image.open(path) as image:
         assert image.format == "PNG"
@@ -73,24 +74,54 @@ def test_a_figure_is_saved_as_png(tmp_path):
 
 def test_a_figure_of_the_same_name_is_replaced(tmp_path):
     trainer, taller = make_trainer(tmp_path), new_figure(3, 4)
-    assert log_figure(trainer, "line", make_figure()) == log_figure(trainer, "line", taller)
+    assert log_figure(trainer, "line", make_figure) == log_figure(trainer, "line", lambda: taller)
     with Image.open(tmp_path / "figures" / "line.png") as image:
         assert image.size == (450, 600)
 
 
 def test_image_loggers_receive_the_file(tmp_path):
     logger = ImageLogger()
-    path = log_figure(make_trainer(tmp_path, Scalars(), logger), "line", make_figure())
+    path = log_figure(make_trainer(tmp_path, Scalars(), logger), "line", make_figure)
     assert logger.calls == [("log_image", "figures/line", [str(path)], 7)]
 
 
 def test_tensorboard_receives_the_figure(tmp_path):
     logger, figure = module.TensorBoardLogger(), make_figure()
-    log_figure(make_trainer(tmp_path, logger), "line", figure)
+    log_figure(make_trainer(tmp_path, logger), "line", lambda: figure)
     assert logger.experiment.calls == [("add_figure", ("figures/line", figure, 7), {"close": False})]
 
 
 def test_mlflow_receives_the_file_as_an_artifact(tmp_path):
     logger = MLFlow()
-    path = log_figure(make_trainer(tmp_path, logger), "line", make_figure())
+    path = log_figure(make_trainer(tmp_path, logger), "line", make_figure)
     assert logger.experiment.calls == [("log_artifact", ("run 1", str(path), "figures"), {})]
+
+
+@pytest.mark.parametrize("fails_at", ["drawing", "saving"])
+def test_a_figure_that_fails_is_reported_and_ends_nothing(tmp_path, caplog, fails_at):
+    def draw():
+        if fails_at == "drawing":
+            raise ValueError("no such colour")
+        figure = make_figure()
+        figure.savefig = lambda *_, **__: (_ for _ in ()).throw(ValueError("no such colour"))
+        return figure
+
+    logger = ImageLogger()
+    assert log_figure(make_trainer(tmp_path, logger), "line", draw) is None
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert "line.png could not be drawn" in record.message
+    assert "no such colour" in record.exc_text
+    assert logger.calls == []
+
+
+def test_numbers_that_stand_for_names_are_explained_in_the_log(tmp_path, caplog):
+    caplog.set_level("INFO")
+
+    def draw():
+        figure = make_figure()
+        shown_names(figure, ["\u6d6e"])
+        return figure
+
+    log_figure(make_trainer(tmp_path), "line", draw)
+    assert caplog.messages[0].endswith("line.png that no font here has: [1] = \u6d6e")

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from fewlabels.callbacks.predictions import SavePredictions
@@ -42,6 +43,25 @@ def test_predictions_csv_has_one_row_per_test_image(tmp_path):
     assert table["predicted"].tolist() == ["ant", "bee", "bee"]
     assert np.allclose(table["confidence"], [1 / (1 + np.exp(-gap)) for gap in (2, 1, 3)], atol=1e-4)
     assert (tmp_path / "figures" / "confusion.png").is_file()
+
+
+@pytest.mark.parametrize("name", ["$$", "_x", "<b>\\frac", "\u6d6e"])
+def test_any_class_name_is_drawn(tmp_path, name):
+    classifier = make_classifier()
+    classifier.classes = ["ant", name]
+    SavePredictions().on_test_end(make_trainer(tmp_path), classifier)
+    assert pd.read_csv(tmp_path / "predictions.csv")["predicted"].tolist() == ["ant", name, name]
+    assert (tmp_path / "figures" / "confusion.png").is_file()
+
+
+def test_a_figure_that_fails_costs_no_predictions(tmp_path, monkeypatch, caplog):
+    def fail(*_, **__):
+        raise ValueError("no such colour")
+
+    monkeypatch.setattr("fewlabels.callbacks.predictions.confusion_figure", fail)
+    SavePredictions().on_test_end(make_trainer(tmp_path), make_classifier())
+    assert len(pd.read_csv(tmp_path / "predictions.csv")) == 3
+    assert "confusion.png could not be drawn" in caplog.text
 
 
 def test_other_ranks_and_methods_without_predictions_write_nothing(tmp_path):

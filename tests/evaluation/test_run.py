@@ -20,7 +20,7 @@ import offline
 from fewlabels.cli.app import compose_config
 from fewlabels.core.errors import UserError
 from fewlabels.evaluation.result import SECTIONS, AnalysisResult
-from fewlabels.evaluation.run import evaluate, run_analyses
+from fewlabels.evaluation.run import evaluate, run_analyses, save
 from fewlabels.figures.style import new_figure
 from fewlabels.probing.embeddings import Embeddings
 
@@ -185,9 +185,45 @@ def test_a_part_that_is_left_out_is_listed_beside_the_other_results(context):
     assert left_out == [("An analysis", "The other: too few images."), ("An analysis", "No labels.")]
 
 
-def test_a_bug_in_an_analysis_is_not_hidden(context):
+def test_a_bug_in_an_analysis_is_not_hidden_and_costs_no_other_results(
+    folder, settings, blank_figures, context, monkeypatch, caplog
+):
+    mine = analysis(metrics={"mine/a": 1.0}, tables={"mine": pd.DataFrame([1])})
+    both = [analysis(error=ZeroDivisionError("a bug")), mine]
+    monkeypatch.setattr("fewlabels.evaluation.run.instantiate_node", lambda node, _: node["analysis"])
+    monkeypatch.setattr("fewlabels.evaluation.run.load_context", lambda _: context)
     with pytest.raises(ZeroDivisionError):
-        run_analyses(context, [analysis(error=ZeroDivisionError())])
+        evaluate(settings() | {"analyses": {str(k): {"analysis": a} for k, a in enumerate(both)}}, folder / "run")
+    assert json.loads((folder / "run" / "results.json").read_text())["mine/a"] == 1.0
+    assert (folder / "run" / "mine.csv").is_file()
+    assert "Failed, which is a bug: ZeroDivisionError: a bug" in (folder / "run" / "report.html").read_text()
+    assert "Traceback" in caplog.text
+
+
+def test_results_are_written_before_figures_and_a_figure_that_fails_is_listed(context, tmp_path, caplog):
+    def fail(*_, **__):
+        assert json.loads((tmp_path / "results.json").read_text())["mine/a"] == 1.0
+        assert (tmp_path / "mine.csv").is_file()
+        assert (tmp_path / "embeddings.parquet").is_file()
+        raise ValueError("no such colour")
+
+    broken, good = new_figure(1, 1), new_figure(1, 1)
+    broken.savefig = fail
+    result = AnalysisResult({"mine/a": 1.0}, {"broken": (broken, "Broken"), "good": (good, "Good")},
+                            tables={"mine": pd.DataFrame([1])})  # fmt: skip
+    assert save(context, result, tmp_path) == [("Broken", "Could not be drawn: ValueError: no such colour")]
+    assert list(result.figures) == ["good"]
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["good.png"]
+    assert "figures/broken.png could not be drawn" in caplog.text
+
+
+def test_the_sentences_of_the_first_section_come_first(context):
+    def make(section, sentence):
+        return SimpleNamespace(title="", section=section, modality="images",
+                               run=lambda _: AnalysisResult(sentences=[sentence]))  # fmt: skip
+
+    given = [make("Mine", "last"), make("Images", "second"), make("Label efficiency", "first")]
+    assert run_analyses(context, given)[0].sentences == ["first", "second", "last"]
 
 
 def test_points_are_evaluated(folder, settings, blank_figures, new_run, caplog):

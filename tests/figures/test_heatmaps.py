@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
-from fewlabels.figures.confusion_matrix import confusion_figure
-from fewlabels.figures.heatmaps import MAX_ANNOTATED, annotated_heatmap, distances_figure, sweep_heatmap
+from fewlabels.figures.heatmaps import (
+    MAX_ANNOTATED,
+    annotated_heatmap,
+    confusion_figure,
+    distances_figure,
+    sweep_heatmap,
+)
 from fewlabels.figures.style import new_figure
 
 RNG = np.random.default_rng(0)

@@ -23,7 +23,7 @@ def test_every_source_has_a_curve_over_the_blocks():
         assert np.allclose(container[0].get_xydata(), [[0, start], [1, start + 10], [2, start + 20]])
         assert np.ptp(container[2][0].get_segments()[0][:, 1]) == pytest.approx(2 * half)
     assert [text.get_text() for text in axis.get_xticklabels()] == LAYERS
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == [*SOURCES, "chance level"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [*SOURCES, "chance level"]
     assert axis.get_ylabel() == "balanced accuracy (%)"
     assert " ".join(figure.get_supxlabel().split()) == (
         "n = 800 test images; linear probe, 300 labels; means over 3 repeats, 95% intervals; SYNTHETIC images"

@@ -9,10 +9,11 @@ from fewlabels.figures.style import (
     caption,
     chance_line,
     class_colours,
+    curve_styles,
+    legend_above,
     legend_entries,
     new_figure,
     repeats_text,
-    shortened,
     thumbnail,
 )
 
@@ -67,15 +68,33 @@ def test_one_repeat_has_no_interval():
     assert repeats_text(5) == "means over 5 repeats, 95% intervals"
 
 
-@pytest.mark.parametrize(("name", "length", "expected"), [
-    ("fish_larvae", 22, "fish larvae"),
-    ("fish_larvae_medium_body", 22, "fish larv. medium body"),
-    ("a_very_long_name_of_class_12", 16, "a very lon…ss 12"),
-    ("bee\udcff", 22, "bee?"),
-])  # fmt: skip
-def test_names_are_shortened(name, length, expected):
-    assert shortened(name, length) == expected
-    assert len(expected) <= length
+def test_sixty_four_curves_have_styles_of_their_own_and_eight_differ_in_all():
+    styles = curve_styles(64)
+    assert len(set(styles)) == 64
+    assert [colour for colour, *_ in styles[:8]] == list(PALETTE)
+    assert len({marker for *_, marker in styles[:8]}) == 8
+    assert len(curve_styles(70)) == 70
+
+
+def test_a_class_may_be_called_like_the_background():
+    groups = class_colours(np.array([-1, 0]), ["unlabelled"])
+    assert [name for name, *_ in groups] == ["(unlabelled)", "unlabelled"]
+
+
+def test_a_legend_of_many_rows_leaves_the_axes_their_height():
+    heights = []
+    for count in (3, 40):
+        figure = new_figure(6, 4)
+        axis = figure.subplots()
+        for k in range(count):
+            axis.plot([0, 1], [0, k], label=f"a network with a long name {k}")
+        legend_above(figure, *legend_entries(axis))
+        figure.draw_without_rendering()
+        heights.append(axis.get_window_extent().height)
+        frame = figure.legends[0].get_window_extent()
+        assert figure.bbox.y0 <= frame.y0
+        assert frame.y1 <= figure.bbox.y1 + 1
+    assert heights[1] > 0.9 * heights[0]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

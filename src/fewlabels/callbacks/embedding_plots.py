@@ -35,11 +35,10 @@ class EmbeddingPlots(Callback):
         embeddings = embed_samples(trainer, pl_module, rows)
         if all_equal(embeddings.vectors):  # RepresentationQuality warns of a collapse
             return
-        plane = umap_projection(embeddings.vectors)
         text = f"validation images of {data.name}; UMAP of the embeddings, 15 neighbours, cosine, seed 0; epoch {epoch}"
         panels = {"validation": np.ones(len(embeddings), bool)}
-        log_figure(trainer, "umap", umap_figure(panels, plane, embeddings.labels, data.classes, text=text,
-                                                 synthetic=data.synthetic))  # fmt: skip
-        components, variance = principal_components(embeddings.vectors)
-        figure = pair_plot_figure(components, variance, embeddings.labels, data.classes, synthetic=data.synthetic)
-        log_figure(trainer, "pair_plot", figure)
+        named = embeddings.labels, data.classes
+        log_figure(trainer, "umap", lambda: umap_figure(
+            panels, umap_projection(embeddings.vectors), *named, text=text, synthetic=data.synthetic))  # fmt: skip
+        log_figure(trainer, "pair_plot", lambda: pair_plot_figure(
+            *principal_components(embeddings.vectors), *named, synthetic=data.synthetic))  # fmt: skip

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from fewlabels.callbacks.access import data_of
 from fewlabels.callbacks.log_figure import log_figure
 from fewlabels.core.atomic_io import write_text
-from fewlabels.figures.confusion_matrix import confusion_figure
+from fewlabels.figures.heatmaps import confusion_figure
 from fewlabels.probing.classification_metrics import Predictions, confusion
 
 
@@ -51,5 +51,5 @@ class SavePredictions(Callback):
         )  # fmt: skip
         write_text(Path(trainer.default_root_dir) / "predictions.csv", table.to_csv(index=False))
         counts = confusion(classifier.predictions).numpy()
-        log_figure(trainer, "confusion", confusion_figure(classifier.classes, counts, title="test images",
-                                                          synthetic=data.synthetic))  # fmt: skip
+        log_figure(trainer, "confusion", lambda: confusion_figure(
+            classifier.classes, counts, title="test images", synthetic=data.synthetic))  # fmt: skip

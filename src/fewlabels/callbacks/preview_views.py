@@ -41,7 +41,7 @@ class PreviewViews(Callback):
         with torch.no_grad():
             views = method.preview_views(data.images(chosen).to(pl_module.device), torch.Generator().manual_seed(0))
         images = {title: x.float().cpu().numpy() for title, x in views.items()}
-        log_figure(trainer, "views", views_figure(images, source=data.name, synthetic=data.synthetic))
+        log_figure(trainer, "views", lambda: views_figure(images, source=data.name, synthetic=data.synthetic))
 
     def state_dict(self) -> dict[str, Any]:
         """Whether the figure has been drawn."""

@@ -27,15 +27,16 @@ class SpiralPlots(Callback):
         data = _points_of(trainer)
         if len(points := data.points("test")):
             embedding = embed_samples(trainer, pl_module, "test").vectors[:, 0]
-            log_figure(trainer, "embedding", embedding_figure(points, embedding))
+            log_figure(trainer, "embedding", lambda: embedding_figure(points, embedding))
         train = data.points("train")
         graph = knn_graph(train, getattr(pl_module, "k", 6))
-        log_figure(trainer, "graph", graph_figure(train, graph))
+        log_figure(trainer, "graph", lambda: graph_figure(train, graph))
         cutoff = getattr(pl_module, "cutoff", 5)
         anchors = torch.arange(0, len(train), max(1, len(train) // self.pairs))[: self.pairs]
         hops = torch.from_numpy(hop_distances(graph, cutoff))
         positive, negative = draw_pairs(hops, anchors, cutoff, torch.Generator().manual_seed(0))
-        log_figure(trainer, "pairs", pairs_figure(train, anchors.numpy(), positive.numpy(), negative.numpy()))
+        pairs = (rows.numpy() for rows in (anchors, positive, negative))
+        log_figure(trainer, "pairs", lambda: pairs_figure(train, *pairs))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log `test/spearman`, the absolute rank correlation of a 1-D embedding with the position on the curve."""

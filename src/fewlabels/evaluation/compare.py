@@ -14,7 +14,7 @@ from fewlabels.core.errors import UserError
 from fewlabels.evaluation.analyses.class_distances import distances_text
 from fewlabels.evaluation.context import EvaluationContext, load_context
 from fewlabels.evaluation.report import Section, Table, label_efficiency_table, provenance_table, write_report
-from fewlabels.evaluation.result import MAX_CLASSES, UNTRAINED
+from fewlabels.evaluation.result import MAX_CLASSES, UNTRAINED, save_figures
 from fewlabels.figures.heatmaps import distances_figure
 from fewlabels.figures.label_efficiency import label_efficiency_figure
 from fewlabels.probing.class_geometry import class_distances
@@ -70,13 +70,12 @@ def compare(settings: dict[str, Any], directory: Path) -> None:
 
 
 def save(table: "pd.DataFrame", figures: dict[str, tuple["Figure", str]], directory: Path) -> None:
-    """Write figures, label_efficiency.csv, and its means to results.json."""
-    (directory / "figures").mkdir(parents=True, exist_ok=True)
-    for name, (figure, _) in figures.items():
-        figure.savefig(directory / "figures" / f"{name}.png", dpi=150)
+    """Write label_efficiency.csv, its means to results.json, and the figures."""
+    directory.mkdir(parents=True, exist_ok=True)
     write_text(directory / "label_efficiency.csv", table.to_csv(index=False))
     means: dict[Any, float] = table.groupby(["source", "probe", "labels"])["balanced_accuracy"].mean().to_dict()
     save_results({f"{source}/{probe}_{labels}": value for (source, probe, labels), value in means.items()}, directory)
+    save_figures(figures, directory)
 
 
 def compare_distances(

@@ -1,6 +1,9 @@
-"""What an analysis is, and what it returns."""
+"""What an analysis is, and what it returns; figures as files."""
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from fewlabels.core.interfaces import Modality
@@ -11,6 +14,7 @@ if TYPE_CHECKING:
 
     from fewlabels.evaluation.context import EvaluationContext
 
+log = logging.getLogger(__name__)
 TRAINED, UNTRAINED, PIXELS = "pretrained", "untrained", "pixels (PCA)"
 """Sources of embeddings, as tables and figures name them."""
 SECTIONS = ("Label efficiency", "Curve recovery", "Representation quality", "Embedding space", "Images")
@@ -29,6 +33,7 @@ class AnalysisResult:
         tables: File name without suffix to table.
         sentences: The main results, the most important first.
         left_out: Why parts of the analysis are left out, where the data do not allow them.
+        errors: Of analyses that failed for another reason, which is a bug.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
@@ -36,6 +41,7 @@ class AnalysisResult:
     tables: dict[str, "pd.DataFrame"] = field(default_factory=dict)
     sentences: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
 
 
 class Analysis(Protocol):
@@ -57,3 +63,20 @@ class Analysis(Protocol):
         Raises:
             UserError: The data do not allow it; the report then lists the analysis and the reason under "Left out".
         """
+
+
+def save_figures(figures: "Mapping[str, tuple[Figure, str]]", directory: Path) -> dict[str, str]:
+    """Save figures as `figures/<name>.png`; call it when the results are written.
+
+    Returns:
+        Figures that could not be drawn, and why; this is logged as an error, with its traceback.
+    """
+    (directory / "figures").mkdir(parents=True, exist_ok=True)
+    failures = {}
+    for name, (figure, _) in figures.items():
+        try:
+            figure.savefig(directory / "figures" / f"{name}.png", dpi=150)
+        except Exception as error:  # one figure must not cost the others
+            log.exception("figures/%s.png could not be drawn; the results are not affected.", name)
+            failures[name] = f"{type(error).__name__}: {error}"
+    return failures

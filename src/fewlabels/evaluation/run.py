@@ -10,7 +10,7 @@ from fewlabels.core.atomic_io import write_text
 from fewlabels.core.errors import UserError
 from fewlabels.evaluation.context import EvaluationContext, load_context
 from fewlabels.evaluation.report import Section, Table, label_efficiency_table, provenance_table, write_report
-from fewlabels.evaluation.result import SECTIONS, Analysis, AnalysisResult
+from fewlabels.evaluation.result import SECTIONS, Analysis, AnalysisResult, save_figures
 from fewlabels.training.build import instantiate_node
 from fewlabels.training.loggers import silence_libraries
 from fewlabels.training.run_dir import command_line, save_results
@@ -28,13 +28,14 @@ def evaluate(settings: dict[str, Any], directory: Path) -> None:
 
     Raises:
         UserError: There is no such checkpoint, its network cannot take the images, or its training diverged.
+        Exception: An analysis has a bug; raised once the results of the others are written.
     """
     silence_libraries()
     nodes = settings.get("analyses") or {}  # analyses=[] leaves no node
     analyses = [instantiate_node(node, f"analyses.{name}") for name, node in nodes.items() if node]
     context = load_context(settings)
     result, sections, left_out = run_analyses(context, analyses)
-    save(context, result, directory)
+    left_out += save(context, result, directory)
     write_report(
         directory / "report.html", title=context.title,
         subtitle=f"Evaluated {datetime.now().astimezone():%Y-%m-%d %H:%M}; {directory}", sentences=result.sentences,
@@ -45,12 +46,14 @@ def evaluate(settings: dict[str, Any], directory: Path) -> None:
     amend_wandb_run(directory, metrics=result.metrics, pictures=pictures, tables=tables)
     for sentence in [*result.sentences, *(f"Left out: {title}. {reason}" for title, reason in left_out)]:
         log.info(sentence)
+    if result.errors:
+        raise result.errors[0]
 
 
 def run_analyses(
     context: EvaluationContext, analyses: Iterable[Analysis]
 ) -> tuple[AnalysisResult, dict[str, list[str]], list[tuple[str, str]]]:
-    """Run the analyses of the data's modality.
+    """Run the analyses of the data's modality, in the order of their sections.
 
     Returns:
         All results together; the names of the figures of each section; (title, reason) of the analyses, or parts of
@@ -59,11 +62,17 @@ def run_analyses(
     together = AnalysisResult()
     sections: dict[str, list[str]] = {name: [] for name in SECTIONS}
     left_out: list[tuple[str, str]] = []
-    for analysis in (a for a in analyses if a.modality == context.data.modality):
+    chosen = [analysis for analysis in analyses if analysis.modality == context.data.modality]
+    for analysis in sorted(chosen, key=lambda a: SECTIONS.index(a.section) if a.section in SECTIONS else len(SECTIONS)):
         try:
             result = analysis.run(context)
         except UserError as error:
             left_out.append((analysis.title, str(error)))
+            continue
+        except Exception as error:  # a bug, which must not cost the results of the other analyses
+            log.exception("%s failed.", analysis.title)
+            left_out.append((analysis.title, f"Failed, which is a bug: {type(error).__name__}: {error}"))
+            together.errors.append(error)
             continue
         together.metrics |= result.metrics
         together.figures |= result.figures
@@ -74,15 +83,20 @@ def run_analyses(
     return together, sections, left_out
 
 
-def save(context: EvaluationContext, result: AnalysisResult, directory: Path) -> None:
-    """Write embeddings.parquet, figures, tables and results.json."""
-    (directory / "figures").mkdir(parents=True, exist_ok=True)
+def save(context: EvaluationContext, result: AnalysisResult, directory: Path) -> list[tuple[str, str]]:
+    """Write embeddings.parquet, tables and results.json, and then the figures.
+
+    Returns:
+        (title, reason) of figures that could not be drawn, which are taken out of `result`.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
     context.embeddings.save(directory / "embeddings.parquet", context.provenance)
-    for name, (figure, _) in result.figures.items():
-        figure.savefig(directory / "figures" / f"{name}.png", dpi=150)
     for name, table in result.tables.items():
         write_text(directory / f"{name}.csv", table.to_csv(index=False))
     save_results(context.results | result.metrics, directory)
+    failures = save_figures(result.figures, directory)
+    captions = [result.figures.pop(name)[1] for name in failures]
+    return [(caption, f"Could not be drawn: {why}") for caption, why in zip(captions, failures.values(), strict=True)]
 
 
 def report_sections(
@@ -94,8 +108,9 @@ def report_sections(
     if efficiency is not None:
         tables["Label efficiency"] = [label_efficiency_table(efficiency, p) for p in efficiency["probe"].unique()]
     missing = [Table("", ["", ""], [[title, reason] for title, reason in left_out], text=True)] if left_out else []
+    drawn = {name: [result.figures[f] for f in names if f in result.figures] for name, names in figures.items()}
     return [
-        *(Section(name, [result.figures[f] for f in names], tables.get(name, [])) for name, names in figures.items()),
+        *(Section(name, pictures, tables.get(name, [])) for name, pictures in drawn.items()),
         Section("Left out", tables=missing),
         Section("Provenance", tables=[provenance_table(context.description)], code=[command_line()]),
     ]

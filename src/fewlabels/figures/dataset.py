@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fewlabels.figures.style import INK, MUTED, PALETTE, caption, new_figure, shortened, thumbnail, tidy
+from fewlabels.figures.names import shown_names
+from fewlabels.figures.style import INK, MUTED, PALETTE, caption, new_figure, thumbnail, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +27,7 @@ def counts_figure(labels: NDArray[np.int64], classes: Sequence[str], *, syntheti
     """
     counts = np.bincount(labels[labels >= 0], minlength=len(classes))
     order = np.argsort(-counts, kind="stable")
-    bars = [(shortened(classes[label], 32), int(counts[label]), PALETTE[0]) for label in order[:MAX_BARS]]
+    bars = [(classes[label], int(counts[label]), PALETTE[0]) for label in order[:MAX_BARS]]
     if len(rest := order[MAX_BARS:]):
         bars.append((f"{len(rest)} smaller classes", int(counts[rest].sum()), MUTED))
     if unlabelled := int((labels < 0).sum()):
@@ -37,7 +38,7 @@ def counts_figure(labels: NDArray[np.int64], classes: Sequence[str], *, syntheti
     axis.barh(range(len(bars)), lengths, color=colours, height=0.7)
     for row, length in enumerate(lengths):
         axis.annotate(f" {length:,}", (length, row), va="center", fontsize=8, color=INK)
-    axis.set_yticks(range(len(bars)), names, fontsize=8)
+    axis.set_yticks(range(len(bars)), shown_names(figure, names, 32), fontsize=8)
     axis.set(xlabel="samples", xlim=(0, 1.12 * max(lengths)), ylim=(len(bars) - 0.4, -0.6))
     tidy(axis)
     caption(figure, f"samples; {len(classes)} classes", n=len(labels), synthetic=synthetic)
@@ -74,13 +75,14 @@ def examples_figure(
     columns = max(map(len, rows.values()))
     figure = new_figure(0.95 * columns + 2.0, 0.95 * len(rows) + 0.6)
     axes = figure.subplots(len(rows), columns, squeeze=False)
-    for row, (label, members) in zip(axes, rows.items(), strict=True):
+    names = shown_names(figure, [classes[label] for label in rows], 24)
+    for row, name, members in zip(axes, names, rows.values(), strict=True):
         for axis in row:
             axis.axis("off")
         for axis, member in zip(row, members, strict=False):
             axis.axis("on")
             thumbnail(axis, images[member])
-        _name_row(row[0], shortened(classes[label], 24), size=9)
+        _name_row(row[0], name, size=9)
     caption(figure, "randomly chosen images", n=len(images), synthetic=synthetic)
     return figure
 

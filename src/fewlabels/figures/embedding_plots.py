@@ -6,10 +6,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fewlabels.figures.style import MUTED, caption, class_colours, legend_above, new_figure, shortened
+from fewlabels.figures.names import shown_names
+from fewlabels.figures.style import MUTED, caption, class_colours, legend_above, new_figure, tidy
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Groups = Sequence[tuple[str, str, NDArray[np.bool_]]]
+"""Name, colour and mask bool [N] of every group of samples."""
+MAX_LENGTH = 22
+"""Of names in legends, in characters."""
 
 
 def umap_figure(
@@ -36,11 +43,12 @@ def umap_figure(
     single = len(panels) == 1
     figure = new_figure(max(4 * len(panels) + 0.2, 6.4), 6.6 if single else 5.1)
     size = float(np.clip(6000 / len(plane), 2, 18))
-    for axis, (split, mask) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
-        axis.scatter(*plane.T, s=size, color="#EEEEEE", linewidths=0, rasterized=True)
-        for name, colour, members in _panel_colours(mask, panels, labels, classes):
-            axis.scatter(*plane[members].T, s=size, color=colour, linewidths=0, alpha=0.8, rasterized=True,
-                         label=shortened(name))  # fmt: skip
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    groups = [_panel_colours(mask, panels, labels, classes) for mask in panels.values()]
+    names = list(dict.fromkeys(name for group in groups for name, _, _ in group))
+    shown = dict(zip(names, shown_names(figure, names, MAX_LENGTH), strict=True))
+    for axis, (split, mask), group in zip(axes, panels.items(), groups, strict=True):
+        _draw_groups(axis, plane, [(shown[name], colour, members) for name, colour, members in group], size)
         if not single:
             axis.legend(loc="upper left", bbox_to_anchor=(0, 0), ncols=2, frameon=False, fontsize=8, markerscale=1.5,
                         handletextpad=0.2, columnspacing=0.8)  # fmt: skip
@@ -50,6 +58,13 @@ def umap_figure(
         legend_above(figure, *figure.axes[0].get_legend_handles_labels())
     caption(figure, text, n=len(plane), synthetic=synthetic)
     return figure
+
+
+def _draw_groups(axis: "Axes", plane: NDArray[Any], groups: Groups, size: float) -> None:
+    x, y = plane.T
+    axis.scatter(x, y, s=size, color="#EEEEEE", linewidths=0, rasterized=True)
+    for name, colour, members in groups:
+        axis.scatter(x[members], y[members], s=size, color=colour, linewidths=0, alpha=0.8, rasterized=True, label=name)
 
 
 def _panel_colours(
@@ -78,33 +93,45 @@ def pair_plot_figure(
         classes: Names that the labels index into.
         synthetic: Whether the images are synthetic.
     """
-    import matplotlib.pyplot as plt
-    import pandas as pd
-    import seaborn as sns
-
     groups = class_colours(labels, classes)
-    names = [f"PC {k} ({fraction:.0%})" for k, fraction in enumerate(variance, 1)]
-    table = pd.DataFrame(components, columns=names).assign(group="")
-    for name, _, members in groups:
-        table.loc[members, "group"] = name
-    colours = {name: colour for name, colour, _ in groups}
-    grid = sns.PairGrid(table, hue="group", hue_order=list(colours), palette=colours, corner=True, height=1.9,
-                        diag_sharey=False)  # fmt: skip
-    grid.map_lower(sns.scatterplot, s=float(np.clip(6000 / len(table), 3, 18)), linewidth=0, alpha=0.7)
-    grid.map_diag(sns.kdeplot, common_norm=False, linewidth=1.2, warn_singular=False)
-    figure: Figure = grid.figure
-    _class_legend(figure, colours)
+    count = components.shape[1]
+    figure = new_figure(2.1 * count + 0.4, 1.9 * count + 0.8)
     figure.suptitle("Principal components of the embeddings (explained variance)", fontsize=11)
-    figure.tight_layout(rect=(0, 0.03, 1, 1))
-    caption(figure, "samples", n=len(table), synthetic=synthetic)
-    plt.close(figure)
+    titles = [f"PC {k} ({fraction:.0%})" for k, fraction in enumerate(variance, 1)]
+    size = float(np.clip(6000 / len(components), 3, 18))
+    axes: NDArray[Any] = figure.subplots(count, count, sharex="col", squeeze=False)
+    for row, column in np.ndindex(count, count):
+        axis: Any = axes[row, column]
+        if column > row:
+            axis.remove()
+            continue
+        for _, colour, members in groups if column < row else []:
+            axis.scatter(*components[members][:, [column, row]].T, s=size, color=colour, linewidths=0, alpha=0.7)
+        if row == column:
+            _densities(axis, components[:, row], groups)
+        axis.set(xlabel=titles[column] if row == count - 1 else "", ylabel=titles[row] if 0 == column < row else "")
+        tidy(axis)
+    _class_legend(figure, groups)
+    caption(figure, "samples", n=len(components), synthetic=synthetic)
     return figure
 
 
-def _class_legend(figure: "Figure", colours: Mapping[str, str]) -> None:
+def _densities(axis: "Axes", values: NDArray[Any], groups: Groups) -> None:
+    """Draw a kernel density estimate per group; none of groups with a single value, which have no density."""
+    from scipy.stats import gaussian_kde
+
+    low, high = values.min(), values.max()
+    grid = np.linspace(low - 0.1 * (high - low), high + 0.1 * (high - low), 200)
+    for _, colour, members in groups:
+        if np.ptp(values[members]) > 1e-6 * (high - low):
+            axis.plot(grid, gaussian_kde(values[members])(grid), color=colour, linewidth=1.2)
+    axis.set(yticks=[], ylim=(0, None))
+
+
+def _class_legend(figure: "Figure", groups: Groups) -> None:
     """Add a legend of class names and colours in the empty corner above the diagonal."""
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], marker="o", linestyle="", color=colour) for colour in colours.values()]
-    names = [shortened(name) for name in colours]
+    handles = [Line2D([], [], marker="o", linestyle="", color=colour) for _, colour, _ in groups]
+    names = shown_names(figure, [name for name, _, _ in groups], MAX_LENGTH)
     figure.legend(handles, names, loc="upper right", frameon=False, fontsize=9, bbox_to_anchor=(0.98, 0.95))

@@ -1,12 +1,13 @@
 """Galleries of images: nearest to and furthest from the class means, and nearest neighbours."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fewlabels.figures.style import MUTED, NEGATIVE, POSITIVE, caption, new_figure, shortened, thumbnail
+from fewlabels.figures.names import shown_names
+from fewlabels.figures.style import MUTED, NEGATIVE, POSITIVE, caption, new_figure, thumbnail
 from fewlabels.probing.class_geometry import Gallery
 
 if TYPE_CHECKING:
@@ -35,24 +36,30 @@ def gallery_figure(
     """
     count = max(len(gallery.nearest) for gallery in galleries)
     figure = new_figure(3 * count * 0.78 + 2.2, 1.02 * len(galleries) + 0.9)
-    widths = [0.78 * count + margin for margin in (1.6, 0.3, 0.3)]
-    parts = figure.subfigures(1, 3, squeeze=False, wspace=0.02, width_ratios=widths)[0]
+    parts: Any = figure.subfigures(1, 3, wspace=0.02, width_ratios=[0.78 * count + space for space in (1.6, 0.3, 0.3)])
+    row_names = shown_names(figure, [gallery.name for gallery in galleries], 24)
+    others = np.unique(np.concatenate([labels[gallery.intruders] for gallery in galleries]))
+    names = dict(zip(others, shown_names(figure, [_class_name(label, classes) for label in others], 13), strict=True))
     for block, (part, title) in enumerate(zip(parts, BLOCKS, strict=True)):
         part.suptitle(title, fontsize=10)
-        for axes, gallery in zip(part.subplots(len(galleries), count, squeeze=False), galleries, strict=True):
+        grid = part.subplots(len(galleries), count, squeeze=False)
+        for axes, gallery, row_name in zip(grid, galleries, row_names, strict=True):
             for axis in axes:
                 axis.axis("off")
             chosen = (gallery.nearest, gallery.furthest, gallery.intruders)[block]
             for axis, row, angle in zip(axes, chosen, gallery.angles[block], strict=False):
                 axis.axis("on")
-                name = shortened(classes[labels[row]], 13) if block == 2 and labels[row] >= 0 else " "
-                thumbnail(axis, images[row], f"{angle:.0f}°\n{name}")
+                thumbnail(axis, images[row], f"{angle:.0f}°\n{names[labels[row]] if block == 2 else ' '}")
             if block == 0:
                 axes[0].axis("on")
-                _name_row(axes[0], shortened(gallery.name, 24).replace(" ", "\n", 1))
+                _name_row(axes[0], row_name.replace(" ", "\n", 1))
     caption(figure, "images; below each: angle to the mean embedding of the row's class", n=len(images),
             synthetic=synthetic)  # fmt: skip
     return figure
+
+
+def _class_name(label: int, classes: Sequence[str]) -> str:
+    return classes[label] if label >= 0 else "unlabelled"
 
 
 def _name_row(axis: "Axes", name: str) -> None:
@@ -85,10 +92,11 @@ def neighbours_figure(
     rows, columns = neighbour_labels.shape
     figure = new_figure(0.85 * (columns + 1) + 1.9, 1.1 * rows + 0.9)
     axes = figure.subplots(rows, columns + 1, squeeze=False)
+    names = iter(shown_names(figure, [classes[label] for label in query_labels if label >= 0], 20))
     for row in range(rows):
         thumbnail(axes[row, 0], queries[row])
         label = query_labels[row]
-        _name_row(axes[row, 0], shortened(classes[label], 20) if label >= 0 else "")
+        _name_row(axes[row, 0], next(names) if label >= 0 else "")
         for column in range(columns):
             other = neighbour_labels[row, column]
             colour = None if min(label, other) < 0 else POSITIVE if other == label else NEGATIVE

@@ -1,12 +1,13 @@
-"""Heat maps: distances between classes, and a metric over two swept settings."""
+"""Heat maps: distances between classes, confusion matrices, and a metric over two swept settings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fewlabels.figures.style import INK, MUTED, caption, new_figure, shortened
+from fewlabels.figures.names import shown_names
+from fewlabels.figures.style import INK, MUTED, caption, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 MAX_ANNOTATED = 16
 """Heat maps with more rows have a colour bar instead of numbers, which would be illegible."""
+MAX_LENGTH = 22
+"""Of class names, in characters."""
+ROWS = "% of the true class"
 
 
 def distances_figure(
@@ -32,6 +36,7 @@ def distances_figure(
     side = heatmap_side(len(names))
     figure = new_figure(2 * side + 0.6, side + 1.0)
     axes = figure.subplots(1, 2)
+    names = shown_names(figure, names, MAX_LENGTH)
     annotated_heatmap(axes[0], angles, names, names, "mean angle (degrees)", "{:.0f}")
     annotated_heatmap(axes[1], euclidean, names, [""] * len(names), "mean Euclidean distance", "{:.1f}")
     caption(figure, text, n=n, synthetic=synthetic)
@@ -59,8 +64,8 @@ def annotated_heatmap(
     Args:
         axis: To draw on.
         values: [R, C].
-        columns: [C] names.
-        rows: [R] names.
+        columns: [C] names, see `shown_names`.
+        rows: [R] names, likewise.
         title: Above the heat map.
         number_format: Of the numbers, such as "{:.0f}".
         limits: Of the colours; None for the range of the values.
@@ -71,8 +76,8 @@ def annotated_heatmap(
     large = len(values) > MAX_ANNOTATED
     size = 6 if large else 9
     turn: dict[str, Any] = {"rotation": 90} if large else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-    axis.set_xticks(range(len(columns)), [shortened(name) for name in columns], fontsize=size, **turn)
-    axis.set_yticks(range(len(rows)), [shortened(name) for name in rows], fontsize=size)
+    axis.set_xticks(range(len(columns)), columns, fontsize=size, **turn)
+    axis.set_yticks(range(len(rows)), rows, fontsize=size)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     axis.set_title(title, fontsize=10)
@@ -87,6 +92,55 @@ def _annotate(axis: "Axes", values: NDArray[Any], number_format: str, low: float
         dark = (value - low) < 0.55 * (high - low)
         axis.text(column, row, number_format.format(value), ha="center", va="center", fontsize=8,
                   color="white" if dark else "black")  # fmt: skip
+
+
+def confusion_figure(names: Sequence[str], counts: NDArray[Any], *, title: str, synthetic: bool = False) -> "Figure":
+    """Draw a confusion matrix, each row in per cent of its sum.
+
+    Args:
+        names: [K] classes.
+        counts: [K, K]; rows are the true classes, columns the predicted ones.
+        title: Above the matrix.
+        synthetic: Whether the images are synthetic.
+    """
+    side = heatmap_side(len(names)) + 0.3
+    figure = new_figure(side + 0.8, side)
+    axis = figure.subplots()
+    names = shown_names(figure, names, MAX_LENGTH)
+    annotated_heatmap(axis, _percent(counts), names, names, title, "{:.0f}", limits=(0, 100), bar_label=ROWS)
+    axis.set(xlabel="predicted", ylabel="true")
+    caption(figure, f"predictions; {ROWS}", n=int(counts.sum()), synthetic=synthetic)
+    return figure
+
+
+def confusion_comparison_figure(
+    counts: Mapping[str, NDArray[Any]], names: Sequence[str], *, text: str, synthetic: bool = False
+) -> "Figure":
+    """Draw one confusion matrix per init, each row in per cent of its sum.
+
+    Args:
+        counts: Init to [K, K]; rows are the true classes, columns the predicted ones, summed over repeats.
+        names: [K] classes.
+        text: Number of labels, for the caption.
+        synthetic: Whether the images are synthetic.
+    """
+    side = heatmap_side(len(names))
+    figure = new_figure(side * len(counts) + 1.0, side + 1.3)
+    axes = figure.subplots(1, len(counts), squeeze=False)[0]
+    names, titles = shown_names(figure, names, MAX_LENGTH), shown_names(figure, list(counts))
+    for column, (axis, title, table) in enumerate(zip(axes, titles, counts.values(), strict=True)):
+        rows = [""] * len(names) if column else names
+        annotated_heatmap(axis, _percent(table), names, rows, title, "{:.0f}", limits=(0, 100), bar_label=ROWS)
+        axis.set(xlabel="predicted")
+    axes[0].set_ylabel("true")
+    total = sum(int(table.sum()) for table in counts.values())
+    caption(figure, f"predictions on test images; {text}; {ROWS}", n=total, synthetic=synthetic)
+    return figure
+
+
+def _percent(counts: NDArray[Any]) -> NDArray[np.float64]:
+    percent: NDArray[np.float64] = 100 * counts / counts.sum(1, keepdims=True).clip(1)
+    return percent
 
 
 def sweep_heatmap(
@@ -113,8 +167,8 @@ def sweep_heatmap(
     figure = new_figure(1.05 * len(columns[1]) + 3.4, 0.75 * len(rows[1]) + 2.0)
     axis = figure.subplots()
     image = axis.imshow(values, cmap="cividis", aspect="auto")
-    axis.set_xticks(range(len(columns[1])), columns[1])
-    axis.set_yticks(range(len(rows[1])), rows[1])
+    axis.set_xticks(range(len(columns[1])), shown_names(figure, columns[1]))
+    axis.set_yticks(range(len(rows[1])), shown_names(figure, rows[1]))
     axis.set(xlabel=columns[0], ylabel=rows[0])
     axis.tick_params(length=0, colors=INK, labelsize=9)
     axis.spines[:].set_visible(False)

@@ -1,19 +1,18 @@
 """Comparison of finetunings from several initial weights (inits)."""
 
-import itertools
 import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fewlabels.figures.label_efficiency import STYLES
+from fewlabels.figures.names import shown_names
 from fewlabels.figures.style import (
     CHANCE,
     INK,
     MUTED,
-    PALETTE,
     caption,
     chance_line,
+    curve_styles,
     legend_above,
     legend_entries,
     new_figure,
@@ -42,12 +41,13 @@ def bars_figure(table: "pd.DataFrame", *, classes: int, tested: int, text: str, 
     figure = new_figure(1.5 * len(inits) + 2.2, 4.4)
     axis = figure.subplots()
     names = []
-    for x, (init, colour) in enumerate(zip(inits, itertools.cycle(PALETTE), strict=False)):
+    shown, styles = shown_names(figure, inits), curve_styles(len(inits))
+    for x, (init, name, (colour, *_)) in enumerate(zip(inits, shown, styles, strict=True)):
         mean, half = interval(100 * table.loc[table["init"] == init, "accuracy"].to_numpy())
         axis.bar(x, mean, width=0.62, color=colour, alpha=0.55)
         axis.errorbar(x, mean, 0 if np.isnan(half) else half, color=INK, capsize=5, linewidth=1.4)
         value = f"{mean:.1f}" + ("" if np.isnan(half) else f" ± {half:.1f}")
-        names.append(f"{textwrap.fill(init, 18)}\n{value}")
+        names.append(f"{textwrap.fill(name, 18)}\n{value}")
     _draw_repeats(axis, table, inits)
     chance_line(axis, classes)
     axis.annotate(f" {CHANCE}", (1, 100 / classes), xycoords=("axes fraction", "data"), va="center", fontsize=8,
@@ -80,12 +80,14 @@ def fractions_figure(table: "pd.DataFrame", *, classes: int, tested: int, synthe
     """
     figure = new_figure(6.6, 4.6)
     axis = figure.subplots()
-    styles = zip(itertools.cycle(PALETTE), itertools.cycle(STYLES), strict=False)
-    for (init, rows), (colour, (line, marker)) in zip(table.groupby("init", sort=False), styles, strict=False):
+    inits = list(table["init"].unique())
+    names, styles = shown_names(figure, inits), curve_styles(len(inits))
+    for init, name, (colour, line, marker) in zip(inits, names, styles, strict=True):
+        rows = table[table["init"] == init]
         points = [(labels, *interval(100 * part["accuracy"].to_numpy())) for labels, part in rows.groupby("labels")]
         labels, means, halves = (np.array(column, float) for column in zip(*points, strict=True))
         axis.errorbar(labels, means, np.nan_to_num(halves), color=colour, linestyle=line, marker=marker,
-                      markersize=5, capsize=3, label=str(init))  # fmt: skip
+                      markersize=5, capsize=3, label=name)  # fmt: skip
     chance_line(axis, classes)
     axis.set(xscale="log", xlabel="labels", ylabel="test accuracy (%)")
     axis.minorticks_off()
@@ -94,7 +96,7 @@ def fractions_figure(table: "pd.DataFrame", *, classes: int, tested: int, synthe
     axis.grid(axis="y", color="#EEEEEE")
     tidy(axis)
     legend_above(figure, *legend_entries(axis))
-    repeats = sorted({len(cell) for _, cell in table.groupby(["init", "labels"])})
+    repeats = sorted({n for init in inits for n in table.loc[table["init"] == init, "labels"].value_counts()})
     over = f"{repeats[0]}–{repeats[-1]}" if len(repeats) > 1 else repeats[0]
     caption(figure, f"test images; {repeats_text(over)}", n=tested, synthetic=synthetic)
     return figure

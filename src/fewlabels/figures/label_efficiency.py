@@ -1,13 +1,13 @@
 """Label efficiency: accuracy against the number of labels."""
 
-import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fewlabels.figures.names import shown_names
 from fewlabels.figures.style import (
-    PALETTE,
     caption,
     chance_line,
+    curve_styles,
     legend_above,
     legend_entries,
     new_figure,
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ("-", "v"), ("--", "P"), (":", "X"), ("-.", "*"))
 
 
 def label_efficiency_figure(
@@ -40,9 +38,11 @@ def label_efficiency_figure(
     probes, sources = list(table["probe"].unique()), list(table["source"].unique())
     figure = new_figure(4.1 * len(probes) + 0.4, 4.6)
     axes = figure.subplots(1, len(probes), sharey=True, squeeze=False)[0]
+    names = shown_names(figure, sources)
     for axis, probe in zip(axes, probes, strict=True):
-        for source, colour, style in zip(sources, itertools.cycle(PALETTE), itertools.cycle(STYLES), strict=False):
-            _curve(axis, table.query("probe == @probe and source == @source"), source, colour, style)
+        rows = table[table["probe"] == probe]
+        for source, name, (colour, *style) in zip(sources, names, curve_styles(len(sources)), strict=True):
+            _curve(axis, rows[rows["source"] == source], name, colour, style)
         chance_line(axis, classes)
         axis.set(xscale="log", title=TITLES.get(probe, probe), xlabel="labels")
         axis.grid(axis="y", color="#EEEEEE")
@@ -57,7 +57,7 @@ def label_efficiency_figure(
     return figure
 
 
-def _curve(axis: "Axes", rows: "pd.DataFrame", source: str, colour: str, style: tuple[str, str]) -> None:
+def _curve(axis: "Axes", rows: "pd.DataFrame", source: str, colour: str, style: Sequence[str]) -> None:
     means, halves = zip(
         *(interval(100 * part["balanced_accuracy"].to_numpy()) for _, part in rows.groupby("labels")), strict=True
     )

@@ -2,7 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from fewlabels.figures.style import PALETTE, caption, chance_line, legend_entries, new_figure, repeats_text, tidy
+from fewlabels.figures.names import shown_names
+from fewlabels.figures.style import (
+    caption,
+    chance_line,
+    curve_styles,
+    legend_above,
+    legend_entries,
+    new_figure,
+    repeats_text,
+    tidy,
+)  # fmt: skip
 from fewlabels.probing.intervals import interval
 
 if TYPE_CHECKING:
@@ -23,20 +33,23 @@ def layerwise_probe_figure(
         synthetic: Whether the images are synthetic.
     """
     layers = list(table["layer"].unique())
-    figure = new_figure(max(5.0, 0.9 * len(layers) + 2), 3.8)
+    figure = new_figure(max(6.4, 0.9 * len(layers) + 2), 4.0)
     axis = figure.subplots()
-    for source, colour, marker in zip(table["source"].unique(), PALETTE, "os^D", strict=False):
+    sources = list(table["source"].unique())
+    names, styles = shown_names(figure, sources), curve_styles(len(sources))
+    for source, name, (colour, line, marker) in zip(sources, names, styles, strict=True):
         rows = table[table["source"] == source]
         intervals = [interval(100 * rows.loc[rows["layer"] == layer, "balanced_accuracy"]) for layer in layers]
         means, halves = zip(*intervals, strict=True)
-        axis.errorbar(range(len(layers)), means, halves, color=colour, marker=marker, capsize=3, label=source)
+        axis.errorbar(range(len(layers)), means, halves, color=colour, linestyle=line, marker=marker, capsize=3,
+                      label=name)  # fmt: skip
     chance_line(axis, classes)
     axis.set_xticks(range(len(layers)), layers)
     axis.set(
         xlim=(-0.4, len(layers) - 0.6), ylabel="balanced accuracy (%)", xlabel="block (output averaged over positions)"
     )
-    axis.legend(*legend_entries(axis), frameon=False, fontsize=9)
     tidy(axis)
+    legend_above(figure, *legend_entries(axis))
     text = f"test images; linear probe, {labels:,} labels; {repeats_text(table['repeat'].nunique())}"
     caption(figure, text, n=tested, synthetic=synthetic)
     return figure

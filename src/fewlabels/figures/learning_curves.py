@@ -1,6 +1,5 @@
 """Learning curves: a metric against optimizer steps, for the jobs of a sweep or for repeated finetunings."""
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -8,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fewlabels.figures.style import PALETTE, caption, legend_above, new_figure, tidy
+from fewlabels.figures.names import shown_names
+from fewlabels.figures.style import PALETTE, caption, curve_styles, legend_above, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +30,8 @@ def curves_figure(
     figure = new_figure(7.6, 4.2)
     axis = figure.subplots()
     colours = mpl.colormaps["viridis"](np.linspace(0, 0.9, len(curves))) if many else PALETTE
-    for (name, (steps, values)), colour in zip(curves.items(), colours, strict=False):
+    names = shown_names(figure, list(curves))
+    for name, (steps, values), colour in zip(names, curves.values(), colours, strict=False):
         axis.plot(steps, values, color=colour, linewidth=1.4, marker="." if len(steps) < 30 else None, label=name)
     axis.set(xlabel="optimizer steps", ylabel=metric)
     axis.grid(axis="y", color="#EEEEEE")
@@ -57,12 +58,14 @@ def repeated_curves_figure(
     """
     figure = new_figure(6.6, 4.2)
     axis = figure.subplots()
-    for (init, repeats), colour in zip(curves.items(), itertools.cycle(PALETTE), strict=False):
+    names, styles = shown_names(figure, list(curves)), curve_styles(len(curves))
+    for name, repeats, (colour, line, _) in zip(names, curves.values(), styles, strict=True):
         for steps, values in repeats:
             axis.plot(steps, 100 * values, color=colour, linewidth=0.5, alpha=0.5)
         shortest = min((steps for steps, _ in repeats), key=len)
         mean = np.mean([values[: len(shortest)] for _, values in repeats], axis=0)
-        axis.plot(shortest, 100 * mean, color=colour, linewidth=2, label=init)
+        style = line if len(curves) > len(PALETTE) else "-"
+        axis.plot(shortest, 100 * mean, color=colour, linestyle=style, linewidth=2, label=name)
     axis.set(xlabel="optimizer steps", ylabel="validation balanced accuracy (%)")
     axis.grid(axis="y", color="#EEEEEE")
     tidy(axis)

@@ -46,6 +46,7 @@ def _singular_values(axis: "Axes", vectors: NDArray[Any]) -> None:
     values = np.linalg.svd(vectors - vectors.mean(0), compute_uv=False)
     relative = np.maximum(values / max(float(values[0]), 1e-12), 1e-12)  # zeros have no logarithm
     axis.semilogy(np.arange(1, len(values) + 1), relative, color=PALETTE[0])
+    axis.yaxis.set_major_formatter("{x:g}")  # the default one is typeset as mathematics
     rank = effective_rank(vectors)
     axis.axvline(rank, color=MUTED, linestyle=":", linewidth=1)
     axis.annotate(f" effective rank {rank:.0f}", (rank, 1), color=MUTED, fontsize=8, va="top")

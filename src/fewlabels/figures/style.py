@@ -1,5 +1,7 @@
 """Shared style of all figures: colours, axes, captions, legends and thumbnails."""
 
+import functools
+import itertools
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -7,13 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fewlabels.figures.names import font_with, name_key
+
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.backend_bases import RendererBase
     from matplotlib.figure import Figure
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 """Eight colours for colour-blind readers: seven of Okabe and Ito (2008), their pale yellow replaced by a brown."""
+STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ("-", "v"), ("--", "P"), (":", "X"), ("-.", "*"))
+"""Line styles and markers, one for each colour."""
+MAX_KEY = 12
+"""A caption explains at most this many numbers that stand for names; the report explains all."""
 POSITIVE, NEGATIVE = PALETTE[0], "#C8442B"
 CONTINUOUS = "viridis"
 """Its lightness increases monotonically, so that it can be read in greyscale."""
@@ -22,10 +31,32 @@ CHANCE = "chance level"
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """Make an empty Figure of `width` × `height` inches with constrained layout, without pyplot and its windows."""
-    from matplotlib.figure import Figure
+    """Make an empty Figure of `width` × `height` inches with constrained layout, without pyplot and its windows.
 
-    return Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
+    Its texts are shown as they are, because class names are the user's: "$" and backslashes are never typeset,
+    whatever matplotlibrc says.
+    """
+    return _figure_class()(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
+
+
+@functools.cache
+def _figure_class() -> type["Figure"]:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+    class PlainTextFigure(Figure):
+        def draw(self, renderer: "RendererBase") -> None:
+            """Draw, with no text typeset as mathematics: neither those that exist nor the ticks that drawing adds."""
+            with mpl.rc_context({"text.parse_math": False, "text.usetex": False}):
+                for text in self.findobj(Text):
+                    text.set(parse_math=False, usetex=False)
+                    others = {font_with(character) for character in text.get_text()} - {"", "default"}
+                    if others - set(family := text.get_fontfamily()):
+                        text.set_fontfamily([*family, *sorted(others)])
+                super().draw(renderer)
+
+    return PlainTextFigure
 
 
 def tidy(axis: "Axes") -> None:
@@ -41,13 +72,26 @@ def caption(figure: "Figure", text: str, *, n: int, synthetic: bool = False) -> 
     """Write a caption below the figure: "n = 120 test images; 95% intervals; SYNTHETIC images".
 
     Args:
-        figure: Its constrained layout makes room for the caption.
+        figure: Its constrained layout makes room for the caption, which ends with the key of names that no font can
+            show (`shown_names`), by their code points.
         text: Starts with what is counted, such as "test images; 95% intervals"; without full stop.
         n: Number of samples shown.
         synthetic: Whether the images are synthetic.
     """
     text = f"n = {n:,} {text}" + ("; SYNTHETIC images" if synthetic else "")
+    key = name_key(figure)
+    entries = [f"{number} = {' '.join(f'U+{ord(c):04X}' for c in name)}" for name, number in key.items()]
+    if entries:
+        more = f", … ({len(entries) - MAX_KEY} more)" if len(entries) > MAX_KEY else ""
+        text += f"; names that no font here has: {', '.join(entries[:MAX_KEY])}{more}"
     figure.supxlabel(textwrap.fill(text, int(14 * figure.get_size_inches()[0])), fontsize=9, color=MUTED)
+
+
+def curve_styles(count: int) -> list[tuple[str, str, str]]:
+    """(colour, line style, marker) of `count` curves: all different up to 64, the first eight in all three."""
+    pairs = itertools.product(range(len(STYLES)), range(len(PALETTE)))
+    styles = [(PALETTE[k], *STYLES[(k + shift) % len(STYLES)]) for shift, k in pairs]
+    return list(itertools.islice(itertools.cycle(styles), count))
 
 
 def class_colours(labels: NDArray[np.int64], classes: Sequence[str]) -> list[tuple[str, str, NDArray[np.bool_]]]:
@@ -71,6 +115,8 @@ def class_colours(labels: NDArray[np.int64], classes: Sequence[str]) -> list[tup
         ("unlabelled", "#DDDDDD" if len(present) else PALETTE[0], labels == -1),
         (f"{len(by_size) - len(coloured)} other classes", "#BBBBBB", others),
     ]
+    # A class may have the name of the background
+    background = [(f"({name})" if name in classes else name, colour, mask) for name, colour, mask in background]
     return [group for group in background if group[2].any()] + groups
 
 
@@ -86,9 +132,13 @@ def legend_entries(axis: "Axes") -> "tuple[list[Artist], list[str]]":
 
 
 def legend_above(figure: "Figure", handles: "Sequence[Artist]", labels: Sequence[str]) -> None:
-    """Add a legend above all axes, with at most four columns, and fewer if the labels are long."""
+    """Add a legend above all axes, with at most four columns, and fewer if the labels are long.
+
+    Beyond three rows the figure grows with the legend, so that the axes keep their height.
+    """
     letters = 13 * figure.get_size_inches()[0]
     columns = int(np.clip(letters / (max(map(len, labels)) + 8), 1, 4))
+    figure.set_figheight(figure.get_figheight() + 0.21 * max(0, -(-len(labels) // columns) - 3))
     figure.legend(
         handles, labels, loc="outside upper center", ncols=columns, frameon=False, fontsize=9, markerscale=1.5,
         handletextpad=0.4, columnspacing=1.2,
@@ -109,18 +159,3 @@ def thumbnail(axis: "Axes", image: NDArray[np.uint8], text: str = "", colour: st
         axis.spines[:].set(color=colour, linewidth=2)
     if text:
         axis.set_xlabel(text, fontsize=7, labelpad=2, color=MUTED)
-
-
-def shortened(name: str, length: int = 22) -> str:
-    """Shorten a name to at most `length` characters: abbreviate words from the first, then cut in the middle.
-
-    Underscores become spaces.
-    """
-    name = name.encode(errors="replace").decode()  # file names need not be UTF-8
-    words = name.replace("_", " ").split()
-    for number in range(len(words) - 1):
-        if len(" ".join(words)) > length:
-            words[number] = f"{words[number][:4]}." if len(words[number]) > 5 else words[number]
-    name = " ".join(words)
-    end = length // 3
-    return name if len(name) <= length else f"{name[: length - end - 1].rstrip()}…{name[-end:].lstrip()}"

@@ -102,7 +102,7 @@ def init_name(job: Job, config: Any) -> str:
 
 def comparison_figures(table: "pd.DataFrame") -> dict[str, tuple[Any, str]]:
     """File name to (figure, caption): bars, learning curves, confusion matrices; accuracy over label fractions."""
-    from fewlabels.figures.confusion_matrix import confusion_comparison_figure
+    from fewlabels.figures.heatmaps import confusion_comparison_figure
     from fewlabels.figures.init_comparison import bars_figure, fractions_figure
     from fewlabels.figures.learning_curves import repeated_curves_figure
 

@@ -10,7 +10,7 @@ from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import Modality
 from fewlabels.evaluation.context import EvaluationContext
 from fewlabels.evaluation.result import AnalysisResult
-from fewlabels.figures.confusion_matrix import confusion_figure
+from fewlabels.figures.heatmaps import confusion_figure
 from fewlabels.methods.rotnet import RotNet
 from fewlabels.methods.views import rotations
 

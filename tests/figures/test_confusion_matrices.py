@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from fewlabels.figures.confusion_matrix import confusion_comparison_figure, confusion_figure
-from fewlabels.figures.heatmaps import MAX_ANNOTATED
+from fewlabels.figures.heatmaps import MAX_ANNOTATED, confusion_comparison_figure, confusion_figure
 
 
 def numbers(axis):
