@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_ind
 
-from fewlabels.probing.intervals import format_interval, interval
+from fewlabels.probing.intervals import format_interval, format_session, interval, session_spread, welch
 
 
 def test_the_interval_is_students():
@@ -32,6 +33,37 @@ def test_95_percent_of_intervals_contain_the_true_mean():
     assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
 
 
+def test_one_session_has_a_prediction_interval():
+    low, high = session_spread([0.50, 0.54, 0.52, 0.56])
+    half = 2.353363 * np.std([0.50, 0.54, 0.52, 0.56], ddof=1) * math.sqrt(1.25)  # tabulated t, 3 dof, 95%
+    assert (low, high) == pytest.approx((0.53 - half, 0.53 + half), rel=1e-6)
+    assert session_spread([0.99, 0.90, 1.0])[1] == 1
+    assert session_spread([0.01, 0.10, 0.0])[0] == 0
+
+
+@pytest.mark.parametrize("values", [[0.5], [0.5] * 4], ids=["single", "equal"])
+def test_single_or_equal_draws_have_no_session_spread(values):
+    assert all(math.isnan(end) for end in session_spread(values))
+    assert format_session(values) == "–"
+
+
+def test_the_session_spread_holds_90_percent_of_fresh_draws_and_empirical_quantiles_do_not():
+    draws = np.random.default_rng(0).normal(0.6, 0.05, size=(2000, 11))
+    ends = np.array([session_spread(row[:10]) for row in draws])
+    assert np.mean((ends[:, 0] <= draws[:, 10]) & (draws[:, 10] <= ends[:, 1])) == pytest.approx(0.90, abs=0.02)
+    low, high = np.quantile(draws[:, :10], [0.05, 0.95], axis=1)
+    assert np.mean((low <= draws[:, 10]) & (draws[:, 10] <= high)) < 0.8
+
+
+def test_the_difference_of_unpaired_means_is_welchs():
+    one, other = [0.1, 0.4, 0.3, 0.6], [0.8, 0.9, 0.85]
+    gain, half = welch(one, other)
+    expected = ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
+    assert (gain - half, gain + half) == pytest.approx((expected.low, expected.high))
+    assert math.isnan(welch([0.1], [0.2, 0.3])[1])
+    assert math.isnan(welch([0.1, 0.1], [0.2, 0.2])[1])
+
+
 def test_intervals_are_formatted_with_one_decimal():
     assert format_interval(83.12, 0.94) == "83.1 ± 0.9"
     assert format_interval(83.12, math.nan) == "83.1"
@@ -42,3 +74,4 @@ def test_no_interval_is_formatted_as_zero_and_no_mean_as_minus_zero():
     assert format_interval(83.12, 0.04) == "83.1 ± <0.1"
     assert format_interval(83.12, 0.05) == "83.1 ± 0.1"
     assert format_interval(-0.01, 0.5, sign="+") == "+0.0 ± 0.5"
+    assert format_session([0.50, 0.54, 0.52, 0.56]) == "46.2–59.8"

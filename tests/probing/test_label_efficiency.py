@@ -1,5 +1,8 @@
 """Label budgets, balanced subsets, and accuracy from few labels on embeddings whose accuracy is known."""
 
+import itertools
+import logging
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +12,13 @@ from fewlabels.core.errors import UserError
 from fewlabels.probing import label_efficiency as module
 from fewlabels.probing.embeddings import Embeddings
 from fewlabels.probing.intervals import interval
-from fewlabels.probing.label_efficiency import few_label_accuracy, label_budgets, label_efficiency, stratified_draw
+from fewlabels.probing.label_efficiency import (
+    draw,
+    few_label_accuracy,
+    label_budgets,
+    label_efficiency,
+    stratified_draw,
+)
 from fewlabels.probing.probes import PROBES
 
 
@@ -60,12 +69,14 @@ def test_unlabelled_test_samples_influence_neither_scaler_nor_fit(probe):
 
 def test_sources_share_labels_and_budgets_are_nested(monkeypatch):
     drawn = []
-    monkeypatch.setattr(module, "probe_accuracy", lambda train, *_: drawn.append(train.index) or 0.5)
+    monkeypatch.setattr(
+        module, "probe_scores", lambda sources, labels, tested, rows, probes: drawn.append(rows) or [0.5] * 2
+    )
     train, test = clouds(0, n=100), clouds(1, n=30)
     table = label_efficiency({"a": (train, test), "b": (train, test)}, budgets=[10, 50], probes=["knn"], repeats=1)
     assert len(table) == 4
-    small, same, large, _ = drawn
-    assert np.array_equal(small, same)
+    large, small = drawn  # each once, for both sources
+    assert len(small) == 10
     assert set(small) < set(large)
     assert len(large) == 50
 
@@ -143,3 +154,57 @@ def test_too_few_labels_for_a_curve_are_rejected(total, classes, smallest):
     with pytest.raises(UserError, match=rf"{total} labelled images of {classes} .* more than {smallest} labels"):
         label_budgets(total, classes)
     assert label_budgets(smallest + 1, classes) == [smallest, smallest + 1]
+
+
+@few_examples
+@given(labels=class_labels, small=st.integers(0, 70), large=st.integers(0, 70), seed=st.integers(0, 1000))
+def test_random_draws_are_nested_labelled_and_without_repetition(labels, small, large, seed):
+    small, large = sorted((small, large))
+    drawn = draw(labels, large, seed=seed, draws="random")
+    assert np.array_equal(draw(labels, small, seed=seed, draws="random"), drawn[:small])
+    assert len(drawn) == len(set(drawn)) == min(large, int((labels >= 0).sum()))
+    assert np.all(labels[drawn] >= 0)
+
+
+def test_random_draws_have_the_class_sizes_of_the_pool_and_balanced_ones_equal_sizes():
+    labels = np.r_[np.zeros(800, np.int64), np.ones(200, np.int64)]
+    shares = {draws: np.mean([labels[draw(labels, 50, seed=k, draws=draws)].mean() for k in range(200)])
+              for draws in ("random", "balanced")}  # fmt: skip
+    assert shares["balanced"] == 0.5
+    assert shares["random"] == pytest.approx(0.2, abs=0.02)  # standard error 0.004
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_a_random_draw_of_one_class_predicts_that_class(probe):
+    train, test = clouds(0, n=60), clouds(1, n=60)
+    scores = few_label_accuracy(train, test, probe=probe, labels=1, repeats=2)
+    assert scores == pytest.approx([1 / 3] * 2)
+    with pytest.raises(UserError, match=r"budgets: 1 labels are fewer than the 3 that draws=balanced needs"):
+        few_label_accuracy(train, test, probe=probe, labels=1, draws="balanced")
+
+
+def test_an_unknown_kind_of_draws_is_rejected():
+    with pytest.raises(UserError, match=r"draws=5 is unknown\. Choose from random, balanced"):
+        label_efficiency({"a": (clouds(0), clouds(1))}, budgets=[10], draws=5)
+
+
+def test_svc_and_knn_get_at_most_max_labels():
+    source = (clouds(0, n=200), clouds(1, n=30))
+    table = label_efficiency({"a": source}, budgets=[30, 60, 200], repeats=2, max_labels=50)
+    found = {
+        probe: sorted(set(zip(rows["labels"], rows["repeat"], strict=True))) for probe, rows in table.groupby("probe")
+    }
+    pairs = list(itertools.product([30, 50], [0, 1]))
+    assert found["svc"] == found["knn"] == pairs
+    assert found["linear"] == [*itertools.product([30, 60], [0, 1]), (200, 0)]
+
+
+@pytest.mark.subprocess
+def test_results_do_not_depend_on_the_number_of_processes(caplog, monkeypatch):
+    monkeypatch.setattr(module, "SAID_ABOVE", 0.0)
+    source = (clouds(0, spread=1.0, n=200), clouds(1, spread=1.0, n=100))
+    options = {"budgets": [30, 60, 200], "repeats": 2, "draws": "balanced"}
+    with caplog.at_level(logging.INFO, "fewlabels"):
+        one, two = (label_efficiency({"a": source}, **options, n_jobs=jobs) for jobs in (1, 2))
+    assert one.equals(two)
+    assert "5 draws of labels take about 1 minutes on 2 of" in caplog.text

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fewlabels.cli.resolvers import config_groups
 
 RENAMED = {
-    "questions": "analyses", "draws": "repeats", "callbacks.health": "callbacks.representation_quality",
+    "questions": "analyses", "callbacks.health": "callbacks.representation_quality",
     "callbacks.space": "callbacks.embedding_plots", "callbacks.views": "callbacks.preview_views",
     "callbacks.speed": "callbacks.throughput", "callbacks.spirals": "callbacks.spiral_plots",
     "callbacks.signals": "callbacks.save_on_signal", "method.called": "method.name", "data.called": "data.name",

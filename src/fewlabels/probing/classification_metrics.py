@@ -1,10 +1,12 @@
 """Metrics of a classifier, computed over all predictions of a split at once."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BINS = 15
 """Bins of the calibration error, as in Guo et al. 2017."""
@@ -19,12 +21,12 @@ class Predictions(NamedTuple):
         index: int64 [N] position in the data module's table of samples.
     """
 
-    logits: Tensor
-    labels: Tensor
-    index: Tensor  # type: ignore[assignment] # shadows tuple.index
+    logits: "Tensor"
+    labels: "Tensor"
+    index: "Tensor"  # type: ignore[assignment] # shadows tuple.index
 
 
-def scores(predictions: Predictions) -> dict[str, Tensor]:
+def scores(predictions: Predictions) -> "dict[str, Tensor]":
     """Accuracy, balanced accuracy, macro F1 and expected calibration error, all in [0, 1].
 
     The calibration error is the mean absolute difference of confidence and accuracy over `BINS` equal bins, weighted by
@@ -50,7 +52,7 @@ def balanced_accuracy(labels: NDArray[Any], predicted: NDArray[Any]) -> float:
     return float(recall_score(labels, predicted, labels=np.unique(labels), average="macro"))
 
 
-def confusion(predictions: Predictions) -> Tensor:
+def confusion(predictions: Predictions) -> "Tensor":
     """Confusion matrix [K, K]: images of each class (row) that were predicted as each class (column)."""
     from torchmetrics.functional.classification import multiclass_confusion_matrix
 

@@ -1,9 +1,22 @@
-"""Confidence intervals of repeated measurements."""
+"""Intervals of repeated measurements: of their mean, and of one more measurement.
+
+A test accuracy is measured for several independent draws of labels. Two questions have two intervals:
+
+- "mean's 95% interval" (`interval`): where the mean over all possible draws lies. It narrows as draws are added.
+- "one labelling session" (`session_spread`): where the accuracy of a person's single draw lies, 9 times out of 10. It
+  does not narrow: labelling other images gives another accuracy.
+
+All draws share one pool of labelled images and one test set, so both are statements about draws from this pool, tested
+on these images; they do not contain what another test set, or another pretraining, would change.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+MEAN, SESSION = "mean's 95% interval", "one labelling session: 5–95% of draws"
+"""Names of the two intervals in figures, tables and sentences."""
 
 
 def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
@@ -19,7 +32,54 @@ def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, floa
     return float(values.mean()), float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
 
 
+def session_spread(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
+    """The 5–95% range of one more draw: a prediction interval, mean ± t · s · √(1 + 1/n), clipped to [0, 1].
+
+    t is the 95% quantile of Student's t with n − 1 degrees of freedom and s the standard deviation (Hahn and Meeker
+    1991, Statistical Intervals, §4.7). Empirical 5% and 95% quantiles would be too narrow: the range of ten draws from
+    smallest to largest holds (n − 1) / (n + 1) = 82% of new ones, and quantiles within it fewer. That accuracies are
+    about normal is an assumption; a simulation of label draws checks the coverage (benchmarks/interval_coverage.py).
+
+    Args:
+        values: Accuracies of independent draws, as fractions.
+
+    Returns:
+        Lower and upper end, as fractions; NaN where no spread can be estimated: of one value, or of equal ones.
+    """
+    from scipy.stats import t
+
+    values = np.asarray(values, np.float64)
+    if len(values) < 2 or np.ptp(values) == 0:
+        return float("nan"), float("nan")
+    half = t.ppf(0.95, len(values) - 1) * values.std(ddof=1) * np.sqrt(1 + 1 / len(values))
+    return max(float(values.mean() - half), 0.0), min(float(values.mean() + half), 1.0)
+
+
+def welch(
+    one: Sequence[float] | NDArray[np.float64], other: Sequence[float] | NDArray[np.float64]
+) -> tuple[float, float]:
+    """Difference of two means and half-width of its 95% interval, for unpaired values of unequal variance (Welch 1947).
+
+    The half-width is NaN if either has a single value, or if all differences within both are 0.
+    """
+    from scipy.stats import t
+
+    one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    gain = float(one.mean() - other.mean())
+    if min(len(one), len(other)) < 2 or np.ptp(one) == np.ptp(other) == 0:
+        return gain, float("nan")
+    a, b = (values.var(ddof=1) / len(values) for values in (one, other))
+    freedom = (a + b) ** 2 / (a**2 / (len(one) - 1) + b**2 / (len(other) - 1))
+    return gain, float(t.ppf(0.975, freedom) * np.sqrt(a + b))
+
+
 def format_interval(mean: float, half: float, sign: str = "") -> str:
     """Such as "83.1 ± 0.9"; "83.1 ± <0.1" if the interval is narrower than a decimal, "83.1" if there is none."""
     width = "" if np.isnan(half) else f" ± {half:.1f}" if half >= 0.05 else " ± <0.1"
     return f"{round(mean, 1) + 0.0:{sign}.1f}{width}"  # adding 0.0 turns -0.0 into 0.0
+
+
+def format_session(values: Sequence[float] | NDArray[np.float64]) -> str:
+    """The range of `session_spread` in %, such as "80.2–86.0"; "–" if there is none."""
+    low, high = session_spread(values)
+    return "–" if np.isnan(low) else f"{100 * low:.1f}–{100 * high:.1f}"

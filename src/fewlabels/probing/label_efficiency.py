@@ -1,5 +1,7 @@
 """Label efficiency: balanced accuracy of probes against the number of labels."""
 
+import logging
+import time
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -8,42 +10,54 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewlabels.core.errors import UserError
+from fewlabels.probing.classifiers import PROBES, probe_cost, probe_scores
 from fewlabels.probing.embeddings import Embeddings
-from fewlabels.probing.probes import PROBES, check_probe, probe_accuracy
+from fewlabels.probing.probes import check_probe, labelled
 
 if TYPE_CHECKING:
     import pandas as pd
 
+log = logging.getLogger(__name__)
+DRAWS = ("random", "balanced")
+MAX_LABELS = 2000
+"""Labels that SVC and kNN are given at most: their cost grows with labels times test images."""
+SAID_ABOVE, PARALLEL_ABOVE = 60.0, 30.0
+"""Seconds of expected work from which an estimate is logged, and from which several processes share it."""
+
 
 def few_label_accuracy(
-    train: Embeddings, test: Embeddings, *, probe: str, labels: int, repeats: int = 5, seed: int = 0
+    train: Embeddings,
+    test: Embeddings,
+    *,
+    probe: str,
+    labels: int,
+    repeats: int = 5,
+    seed: int = 0,
+    draws: str = "random",
 ) -> NDArray[np.float64]:
-    """Balanced accuracy of a probe trained on few labels, for several random label subsets.
-
-    Subsets are balanced: each has the same number of labels per class, or all labels of classes with fewer. Scaler and
-    probe are fitted to the subset alone.
+    """Balanced accuracy of a probe trained on few labels, for several draws of labels.
 
     Args:
         train: Embeddings that labels are drawn from.
         test: Embeddings to test on; nothing is fitted to them.
-        probe: "linear" (logistic regression), "svc" (RBF kernel) or "knn" (k = 5), all on standardised embeddings.
-        labels: Size of a subset, at least one label per class.
-        repeats: Number of subsets.
-        seed: Seed of the subsets.
+        probe: "linear", "svc" or "knn"; see `classifiers.predict`.
+        labels: Size of a draw.
+        repeats: Number of draws.
+        seed: Seed of the draws.
+        draws: As in `label_efficiency`.
 
     Returns:
         Fractions [repeats].
 
     Raises:
-        UserError: Unknown probe, fewer labels than classes, fewer than two classes, no test labels, or embeddings that
-            are not finite.
+        UserError: Unknown probe, fewer labels than a draw needs, fewer than two classes, no test labels, or embeddings
+            that are not finite.
     """
-    from threadpoolctl import threadpool_limits
-
-    check_probe(train, test, labels)
-    subsets = (stratified_draw(train.labels, labels, seed=(seed, repeat)) for repeat in range(repeats))
-    with threadpool_limits(1):  # the fits are so small that threads would only slow them down
-        return np.array([probe_accuracy(train.select(rows), test, probe) for rows in subsets])
+    check_probe(train, test, labels, balanced=_balanced(draws))
+    test = labelled(test)
+    orders = (draw(train.labels, labels, seed=(seed, repeat), draws=draws) for repeat in range(repeats))
+    source = [(train.vectors, test.vectors)]
+    return np.array([probe_scores(source, train.labels, test.labels, rows, [probe])[0] for rows in orders])
 
 
 def label_efficiency(
@@ -53,6 +67,9 @@ def label_efficiency(
     probes: Sequence[str] = PROBES,
     repeats: int = 5,
     seed: int = 0,
+    draws: str = "random",
+    max_labels: int = MAX_LABELS,
+    n_jobs: int | None = None,
 ) -> "pd.DataFrame":
     """Balanced accuracy against the number of labels, for several embeddings of the same images.
 
@@ -60,8 +77,14 @@ def label_efficiency(
         sources: Name to (embeddings to draw labels from, embeddings to test on), all of the same images in one order.
         budgets: Numbers of labels; None: `label_budgets`.
         probes: Some of `PROBES`.
-        repeats: Random label subsets, equal for all sources and nested across budgets; 1 for a budget of all labels.
-        seed: Seed of the subsets.
+        repeats: Draws of labels, equal for all sources and nested across budgets; 1 for a budget of all labels.
+        seed: Seed of the draws.
+        draws: "random": uniform over the pool, which is what labelling images as they come gives, since nobody can
+            balance classes before labelling; a class that got no label is never predicted. "balanced": as many labels
+            of each class, or all of classes with fewer; it answers how well the classes are separated.
+        max_labels: "svc" and "knn" are given at most this many labels: larger budgets are lowered to it.
+        n_jobs: Processes that share the work, 1 for none beside this one; None: as many as there are granted cores, if
+            the work is expected to take over `PARALLEL_ABOVE` seconds. The results do not depend on it.
 
     Returns:
         Tidy table: source, probe, labels, repeat, balanced_accuracy (a fraction).
@@ -70,28 +93,91 @@ def label_efficiency(
         UserError: As in `few_label_accuracy` and, without `budgets`, in `label_budgets`.
     """
     import pandas as pd
-    from threadpoolctl import threadpool_limits
 
     labels = _common_labels(sources)
     total = int((labels >= 0).sum())
     budgets = label_budgets(total, len(np.unique(labels[labels >= 0]))) if budgets is None else budgets
     for train, test in sources.values():
-        check_probe(train, test, min(budgets))
-    rows = []
-    with threadpool_limits(1):
-        for repeat in range(repeats):
-            order = stratified_draw(labels, total, seed=(seed, repeat))
-            current = [budget for budget in budgets if budget < total or repeat == 0]
-            for budget, (source, (train, test)) in product(current, sources.items()):
-                subset = train.select(order[:budget])
-                rows += [(source, p, budget, repeat, probe_accuracy(subset, test, p)) for p in probes]
+        check_probe(train, test, min(budgets), balanced=_balanced(draws))
+    capped = {probe: sorted({b if probe == "linear" else min(b, max_labels) for b in budgets}) for probe in probes}
+    arrays = [(train.vectors, labelled(test).vectors) for train, test in sources.values()]
+    tested = labelled(next(iter(sources.values()))[1]).labels
+    tasks = [
+        (repeat, budget, [probe for probe in probes if budget in capped[probe]])
+        for repeat in range(repeats)
+        for budget in sorted(set().union(*capped.values())) if budget < total or repeat == 0
+    ]  # fmt: skip
+    orders = [draw(labels, total, seed=(seed, repeat), draws=draws) for repeat in range(repeats)]
+    calls = [(arrays, labels, tested, orders[repeat][:budget], chosen) for repeat, budget, chosen in tasks]
+    rows = [
+        (source, probe, budget, repeat, score)
+        for (repeat, budget, chosen), scores in zip(tasks, _run(calls, n_jobs), strict=True)
+        for (source, probe), score in zip(product(sources, chosen), scores, strict=True)
+    ]
     return pd.DataFrame(rows, columns=["source", "probe", "labels", "repeat", "balanced_accuracy"])
+
+
+def _run(calls: Sequence[tuple[Any, ...]], n_jobs: int | None) -> list[list[float]]:
+    """Call `probe_scores` with each of `calls`, in processes if that pays; log an estimate of over `SAID_ABOVE` s.
+
+    The estimate is `probe_cost`, corrected by the time that one call of few labels takes on this machine.
+    """
+    import joblib
+
+    expected = [_cost(*call) for call in calls]
+    first = max((k for k, (_, _, _, rows, _) in enumerate(calls) if len(rows) <= 300), default=0)
+    start = time.perf_counter()
+    scores = {first: probe_scores(*calls[first])}
+    seconds = (sum(expected) - expected[first]) / expected[first] * (time.perf_counter() - start)
+    cores = joblib.cpu_count()  # that are granted, which may be fewer than the machine has
+    jobs = n_jobs or (cores if seconds > PARALLEL_ABOVE else 1)
+    if seconds > SAID_ABOVE:
+        log.info(
+            "Label efficiency: %d draws of labels take about %.0f minutes on %d of %d cores.", len(calls),
+            max(seconds / min(jobs, cores) / 60, 1), jobs, cores,
+        )  # fmt: skip
+    others = [k for k in range(len(calls)) if k != first]
+    if jobs == 1:
+        found = [probe_scores(*calls[k]) for k in others]
+    else:
+        others.sort(key=lambda k: -expected[k])  # the longest first, so that no core waits for one at the end
+        found = joblib.Parallel(jobs)(joblib.delayed(probe_scores)(*calls[k]) for k in others)
+    scores |= dict(zip(others, found, strict=True))
+    return [scores[k] for k in range(len(calls))]
+
+
+def _cost(arrays: Any, labels: NDArray[np.int64], tested: NDArray[np.int64], rows: Any, probes: Sequence[str]) -> float:
+    classes = len(np.unique(labels[rows]))
+    return sum(
+        probe_cost(probe, len(rows), pool.shape[1], classes, len(tested))
+        for pool, _ in arrays for probe in probes
+    )  # fmt: skip
 
 
 def _common_labels(sources: Mapping[str, tuple[Embeddings, Embeddings]]) -> NDArray[np.int64]:
     (labels, *others) = [train.labels for train, _ in sources.values()]
     assert all(np.array_equal(labels, other) for other in others), "sources must hold the same images"
     return labels
+
+
+def _balanced(draws: str) -> bool:
+    if draws not in DRAWS:
+        raise UserError(f"draws={draws} is unknown. Choose from {', '.join(DRAWS)}.")
+    return draws == "balanced"
+
+
+def draw(labels: NDArray[np.int64], count: int, *, seed: Any, draws: str) -> NDArray[np.int64]:
+    """Draw rows of a label subset; the first n rows are the draw of size n with the same seed.
+
+    Args:
+        labels: [N]; rows with label -1 are never drawn.
+        count: Rows to draw; all labelled rows if these are fewer.
+        seed: As for `numpy.random.default_rng`.
+        draws: "random", uniform over the labelled rows, or "balanced", see `stratified_draw`.
+    """
+    if _balanced(draws):
+        return stratified_draw(labels, count, seed)
+    return np.random.default_rng(seed).permutation(np.flatnonzero(labels >= 0))[:count]
 
 
 def label_budgets(total: int, classes: int) -> list[int]:

@@ -1,20 +1,20 @@
 """Probes: simple classifiers trained on frozen embeddings."""
 
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fewlabels.core.errors import UserError
 from fewlabels.probing.classification_metrics import balanced_accuracy
+from fewlabels.probing.classifiers import NEIGHBOURS, PROBES, TITLES, predict
 from fewlabels.probing.embeddings import Embeddings
 
-PROBES = ("linear", "svc", "knn")
-TITLES = {"linear": "linear probe", "svc": "support vector machine", "knn": "5 nearest neighbours"}
+__all__ = ["PROBES", "TITLES"]
 
 
-def knn_accuracy(train: Embeddings, test: Embeddings, *, neighbours: int = 20) -> float:
-    """Accuracy of k-nearest-neighbour classification by cosine distance (Wu et al. 2018, §3.4, with equal weights).
+def knn_accuracy(train: Embeddings, test: Embeddings, *, neighbours: int = NEIGHBOURS) -> float:
+    """Accuracy of the "knn" probe; see `classifiers.predict`.
 
     Args:
         train: Embeddings to search; those with label -1 are left out.
@@ -24,14 +24,11 @@ def knn_accuracy(train: Embeddings, test: Embeddings, *, neighbours: int = 20) -
     Returns:
         A fraction; NaN if there are no test labels, or training labels of fewer than two classes.
     """
-    from sklearn.neighbors import KNeighborsClassifier
-
-    train, test = _labelled(train), _labelled(test)
-    return _accuracy(KNeighborsClassifier(min(neighbours, len(train)), metric="cosine"), train, test)
+    return _accuracy("knn", train, test, neighbours)
 
 
 def linear_accuracy(train: Embeddings, test: Embeddings) -> float:
-    """Accuracy of ridge regression onto the classes, on standardised embeddings: a fast linear probe.
+    """Accuracy of the "linear" probe; see `classifiers.predict`.
 
     Args:
         train: Embeddings to fit; those with label -1 are left out.
@@ -40,41 +37,40 @@ def linear_accuracy(train: Embeddings, test: Embeddings) -> float:
     Returns:
         A fraction; NaN if there are no test labels, or training labels of fewer than two classes.
     """
-    from sklearn.linear_model import RidgeClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    train, test = _labelled(train), _labelled(test)
-    return _accuracy(make_pipeline(StandardScaler(), RidgeClassifier(alpha=float(len(train)))), train, test)
+    return _accuracy("linear", train, test, NEIGHBOURS)
 
 
-def _labelled(part: Embeddings) -> Embeddings:
+def labelled(part: Embeddings) -> Embeddings:
+    """The labelled ones of some embeddings."""
     return part.select(part.labels >= 0)
 
 
-def _accuracy(classifier: Any, train: Embeddings, test: Embeddings) -> float:
+def _accuracy(probe: str, train: Embeddings, test: Embeddings, neighbours: int) -> float:
+    train, test = labelled(train), labelled(test)
     if not len(test) or len(np.unique(train.labels)) < 2:
         return float("nan")
-    return float(classifier.fit(train.vectors, train.labels).score(test.vectors, test.labels))
+    predicted = predict(probe, train.vectors, train.labels, test.vectors, neighbours=neighbours)
+    return float((predicted == test.labels).mean())
 
 
-def check_probe(train: Embeddings, test: Embeddings, labels: int) -> None:
+def check_probe(train: Embeddings, test: Embeddings, labels: int, *, balanced: bool = True) -> None:
     """Check that a probe can be trained and tested.
 
     Args:
         train: Embeddings that labels are drawn from.
         test: Embeddings to classify.
         labels: Number of labels to draw.
+        balanced: Whether each class gets as many labels as another; random draws may miss a class.
 
     Raises:
-        UserError: There are fewer than two classes, fewer labels than classes, no test labels, or embeddings that are
-            not finite.
+        UserError: There are fewer than two classes, too few labels, no test labels, or embeddings that are not finite.
     """
     classes = check_labels(train, test)
-    if labels < classes:
+    if labels < (needed := classes if balanced else 1):
         raise UserError(
-            f"budgets: {labels} labels are fewer than the {classes} classes; a probe needs at least 1 per class. Give "
-            f"budgets of at least {classes}."
+            f"budgets: {labels} labels are fewer than the {needed} that draws={'balanced' if balanced else 'random'} "
+            f"needs for {classes} classes. Give budgets of at least {needed}"
+            f"{', or draws=random' if balanced else ''}."
         )
     for part in (train, test):
         if broken := int((~np.isfinite(part.vectors)).any(1).sum()):
@@ -114,36 +110,19 @@ def check_labels(train: Embeddings, test: Embeddings) -> int:
 
 
 def probe_accuracy(train: Embeddings, test: Embeddings, probe: str) -> float:
-    """Balanced accuracy, on the labelled part of `test`, of a scaler and a probe fitted to all of `train`."""
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    classifier = make_pipeline(StandardScaler(), _classifier(probe, len(train)))
-    classifier.fit(train.vectors, train.labels)
-    test = _labelled(test)
-    return balanced_accuracy(test.labels, classifier.predict(test.vectors))
-
-
-def _classifier(probe: str, samples: int) -> Any:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.svm import SVC
-
-    if probe not in PROBES:
-        raise UserError(f"probes: {probe!r} is unknown. Choose from {', '.join(PROBES)}.")
-    if probe == "linear":
-        return LogisticRegression(C=0.01, max_iter=2000)  # strong regularisation: few labels, many dimensions
-    return SVC() if probe == "svc" else KNeighborsClassifier(min(5, samples))
+    """Balanced accuracy, on the labelled part of `test`, of a probe fitted to all of `train`."""
+    test = labelled(test)
+    return balanced_accuracy(test.labels, predict(probe, train.vectors, train.labels, test.vectors))
 
 
 def pixel_components(
-    train: NDArray[np.uint8], *others: NDArray[np.uint8], count: int = 64
+    train: NDArray[np.uint8], *others: Iterable[NDArray[np.uint8]], count: int = 64
 ) -> list[NDArray[np.float32]]:
     """Principal components of raw pixels, a baseline without any network.
 
     Args:
         train: uint8 [N, C, H, W], images that the components are fitted to.
-        others: uint8 [M, C, H, W] each, images to project.
+        others: Images to project, each in chunks uint8 [M, C, H, W], so that not all are in memory as floats.
         count: Number of components, at most N.
 
     Returns:
@@ -151,6 +130,10 @@ def pixel_components(
     """
     from sklearn.decomposition import PCA
 
-    model = PCA(min(count, len(train)), svd_solver="randomized", random_state=0)
+    model = PCA(min(count, len(train), train[0].size), svd_solver="randomized", random_state=0)
     model.fit(train.reshape(len(train), -1).astype(np.float32) / 255)
-    return [model.transform(x.reshape(len(x), -1).astype(np.float32) / 255).astype(np.float32) for x in others]
+    return [
+        np.concatenate([model.transform(x.reshape(len(x), -1).astype(np.float32) / 255).astype(np.float32)
+                        for x in chunks])
+        for chunks in others
+    ]  # fmt: skip
