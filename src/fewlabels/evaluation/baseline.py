@@ -42,6 +42,7 @@ def build_baseline(config: dict[str, Any], backbone: Backbone, data: DataModule)
     elif weights := config["backbone"].get("weights"):
         return backbone.eval(), f"{weights} weights"
     rows = np.random.default_rng(0).permutation(data.indices("train"))
+    device = next(backbone.parameters()).device
     loader = data.loader(rows[: CALIBRATION_BATCHES * data.batch_size])
-    calibrate_batch_norms(backbone, (backbone.normalise(batch.x) for batch in loader))
+    calibrate_batch_norms(backbone, (backbone.normalise(batch.x.to(device)) for batch in loader))
     return backbone.eval(), RANDOM_INIT

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from lightning.pytorch import seed_everything
 from numpy.typing import NDArray
 
@@ -112,7 +113,7 @@ class EvaluationContext:
 
 
 def load_context(settings: dict[str, Any]) -> EvaluationContext:
-    """Load a network, the same network untrained, and its data; embed all samples.
+    """Load a network, the same network untrained, and its data; embed all samples, on a GPU where there is one.
 
     Args:
         settings: As in conf/evaluate.yaml: `run` or `checkpoint`, `data`, and the settings of the analyses.
@@ -131,12 +132,14 @@ def load_context(settings: dict[str, Any]) -> EvaluationContext:
         record.check_unseen(data)
     hold_out_test(data, record, path)
     seed_everything(config["seed"], verbose=False)  # the initial weights
-    backbone = build_backbone(config["backbone"], data)
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    backbone = build_backbone(config["backbone"], data).to(device)
     baseline = build_baseline(config, copy.deepcopy(backbone), data)
     method = build_method(config, backbone).eval()
     if method.supervised:
         method.set_classes(names := checkpoint["fewlabels"]["classes"], [1] * len(names))
     method.load_state_dict(checkpoint["state_dict"])
+    method.to(device)
     provenance = provenance_of(path, data)
     embeddings = _all_embeddings(backbone, data, path, provenance)
     pool, test, population = partition(data, embeddings.index, record)

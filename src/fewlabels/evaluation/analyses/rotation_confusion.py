@@ -33,9 +33,9 @@ class RotationConfusion:
         predicted = []
         with torch.no_grad():
             for x, _, _ in context.data.loader("test"):
-                logits = method.head(method.backbone(method.prepare(rotations(x, method.count))))
+                logits = method.head(method.backbone(method.prepare(rotations(x.to(method.device), method.count))))
                 predicted.append(logits.argmax(1).view(method.count, len(x)))
-        counts = np.stack([np.bincount(row, minlength=method.count) for row in torch.cat(predicted, 1).numpy()])
+        counts = np.stack([np.bincount(row, minlength=method.count) for row in torch.cat(predicted, 1).cpu().numpy()])
         names = [f"{step * 360 // method.count}°" for step in range(method.count)]
         figure = confusion_figure(names, counts, title="rotation", synthetic=context.data.synthetic)
         return AnalysisResult(figures={"rotations": (figure, "Confusion matrix of rotations, test images")})
