@@ -13,15 +13,14 @@ from fewlabels.core.atomic_io import write_text
 from fewlabels.core.errors import UserError
 from fewlabels.evaluation.analyses.class_distances import distances_text
 from fewlabels.evaluation.context import EvaluationContext, load_context
+from fewlabels.evaluation.groups import group_means, name_groups, replicated, summary_sentences
 from fewlabels.evaluation.report import Section, Table, label_efficiency_table, provenance_table, write_report
-from fewlabels.evaluation.result import MAX_CLASSES, UNTRAINED, save_figures
+from fewlabels.evaluation.result import MAX_CLASSES, save_figures
 from fewlabels.figures.heatmaps import distances_figure
 from fewlabels.figures.label_efficiency import label_efficiency_figure
 from fewlabels.probing.class_geometry import class_distances
 from fewlabels.probing.embeddings import Embeddings
-from fewlabels.probing.intervals import format_interval, interval
 from fewlabels.probing.label_efficiency import label_efficiency
-from fewlabels.probing.probes import TITLES
 from fewlabels.training.run_dir import command_line, save_results
 
 if TYPE_CHECKING:
@@ -29,35 +28,42 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
+BUDGET_SETTINGS = ("budgets", "probes", "repeats", "seed", "draws", "max_labels")
+"""Settings of an evaluation that `label_efficiency` takes."""
 
 
 def compare(settings: dict[str, Any], directory: Path) -> None:
-    """Compare several runs; write label_efficiency.csv, figures, results.json and report.html.
+    """Compare several runs, or groups of runs; write label_efficiency.csv, figures, results.json and report.html.
 
     Args:
-        settings: As in conf/evaluate.yaml; `run` is a list.
+        settings: As in conf/evaluate.yaml; `run` is a list of runs, or of lists of runs. The runs of a list differ in
+            their seed, and are the replicates of what the lists compare.
         directory: Where to write.
 
     Raises:
         UserError: A run cannot be loaded, or the runs do not share their test images.
     """
-    names = short_names(settings["run"])
-    contexts = {name: load_context(settings | {"run": run}) for name, run in zip(names, settings["run"], strict=True)}
-    first = contexts[names[0]]
-    sources = {name: same_samples(name, context, first) for name, context in contexts.items()}
-    pool, test = sources[names[0]]
-    sources[UNTRAINED] = first.embed(first.untrained, pool.index), first.embed(first.untrained, test.index)
-    table = label_efficiency(sources, **{name: settings[name] for name in ("budgets", "probes", "repeats", "seed")})
+    groups = name_groups(settings["run"])
+    runs = {name: run for members in groups.values() for name, run in members.items()}
+    contexts = {name: load_context(settings | {"run": run}) for name, run in runs.items()}
+    sources = shared_samples(contexts)
+    first = contexts[next(iter(contexts))]
+    pool, test = next(iter(sources.values()))
+    sources[first.start] = first.embed(first.untrained, pool.index), first.embed(first.untrained, test.index)
+    single = label_efficiency(sources, **{name: settings[name] for name in BUDGET_SETTINGS})
+    members = {group: list(names) for group, names in groups.items()}
+    table = group_means(single, members | {first.start: [first.start]}) if replicated(groups) else single
     classes, synthetic = len(np.unique(pool.labels[pool.labels >= 0])), first.data.synthetic
     figure = label_efficiency_figure(
         table, classes=classes, tested=len(test), population=first.population, synthetic=synthetic
     )
     curves = {"label_efficiency": (figure, "Balanced accuracy against the number of labels")}
     distances, heatmaps = compare_distances({n: both[1] for n, both in sources.items()}, settings, synthetic=synthetic)
-    save(table, curves | heatmaps, directory)
-    sentences = summary_sentences(table)
+    save(single, table, curves | heatmaps, directory)
+    seeds = {group: [contexts[name].method.seed for name in names] for group, names in members.items()}
+    sentences = [*summary_sentences(table, seeds), *left_out_sentences(contexts, len(test))]
     write_report(
-        directory / "report.html", title=f"{len(contexts)} networks on {first.population}",
+        directory / "report.html", title=f"{len(groups)} networks on {first.population}",
         subtitle=f"Compared {datetime.now().astimezone():%Y-%m-%d %H:%M}; the same labels for all", sentences=sentences,
         sections=[Section("Label efficiency", list(curves.values()),
                           [label_efficiency_table(table, probe) for probe in table["probe"].unique()]),
@@ -69,10 +75,12 @@ def compare(settings: dict[str, Any], directory: Path) -> None:
         log.info(sentence)
 
 
-def save(table: "pd.DataFrame", figures: dict[str, tuple["Figure", str]], directory: Path) -> None:
-    """Write label_efficiency.csv, its means to results.json, and the figures."""
+def save(
+    single: "pd.DataFrame", table: "pd.DataFrame", figures: dict[str, tuple["Figure", str]], directory: Path
+) -> None:
+    """Write label_efficiency.csv (a row per run and draw), the means of `table` to results.json, and the figures."""
     directory.mkdir(parents=True, exist_ok=True)
-    write_text(directory / "label_efficiency.csv", table.to_csv(index=False))
+    write_text(directory / "label_efficiency.csv", single.to_csv(index=False))
     means: dict[Any, float] = table.groupby(["source", "probe", "labels"])["balanced_accuracy"].mean().to_dict()
     save_results({f"{source}/{probe}_{labels}": value for (source, probe, labels), value in means.items()}, directory)
     save_figures(figures, directory)
@@ -96,57 +104,42 @@ def compare_distances(
     return Table(caption, ["network", "silhouette", "angle ratio"], rows), figures
 
 
-def short_names(runs: list[str]) -> list[str]:
-    """Name each run by the shortest end of its path that is unique among the runs.
+def shared_samples(contexts: dict[str, EvaluationContext]) -> dict[str, tuple[Embeddings, Embeddings]]:
+    """The pool and test embeddings of every network, of the same images and with the class numbers of the first run.
+
+    Test images that any of the networks was trained on are left out for all.
 
     Raises:
-        UserError: A run is given twice.
+        UserError: The runs have other images, classes or splits than the first, or no test image is left.
     """
-    parts = [Path(run).absolute().parts for run in runs]
-    for length in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(part[-length:]) for part in parts]
-        if len(set(names)) == len(names):
-            return names
-    raise UserError(f"run={','.join(runs)} gives a run twice. Give every run once.")
-
-
-def same_samples(name: str, context: EvaluationContext, first: EvaluationContext) -> tuple[Embeddings, Embeddings]:
-    """A run's pool and test embeddings, with the class numbers of the first run.
-
-    Raises:
-        UserError: They are not the images of the first run.
-    """
-    own, reference = ((c.pool_embeddings, c.test_embeddings) for c in (context, first))
-    if any(not np.array_equal(part.paths, other.paths) for part, other in zip(own, reference, strict=True)):
-        raise UserError(
-            f"{name} would be tested on {context.population}, {len(own[1])} images, which are not those of the first "
-            f"run ({first.population}, {len(reference[1])} images). Set the same for all, such as data.unseen=[…]."
+    names = list(contexts)
+    first = contexts[names[0]]
+    shared = list({*first.test_embeddings.paths}.intersection(*(c.test_embeddings.paths for c in contexts.values())))
+    reference = first.test_embeddings.select(np.isin(first.test_embeddings.paths, shared))
+    sources = {}
+    for name, context in contexts.items():
+        pool, test = context.pool_embeddings, context.test_embeddings
+        same = np.array_equal(pool.paths, first.pool_embeddings.paths) and np.array_equal(
+            context.data.digests[pool.index], first.data.digests[first.pool_embeddings.index]
         )
-    # Runs with other seen classes number the same classes differently
-    pool, test = (replace(part, labels=other.labels, classes=other.classes)
-                  for part, other in zip(own, reference, strict=True))  # fmt: skip
-    return pool, test
+        if not same or (len(test) and not shared and name != names[0]):
+            raise UserError(
+                f"{name} would be tested on {context.population}, {len(test)} images, which are not those of "
+                f"{names[0]} ({first.population}, {len(first.test)} images). Set the same for all, such as "
+                "data.unseen=[…] and data.split_seed=N."
+            )
+        kept = test.select(np.isin(test.paths, shared))
+        # Runs with other seen classes number the same classes differently
+        sources[name] = (replace(pool, labels=first.pool_embeddings.labels, classes=first.pool_embeddings.classes),
+                         replace(kept, labels=reference.labels, classes=reference.classes))  # fmt: skip
+    return sources
 
 
-def summary_sentences(table: "pd.DataFrame") -> list[str]:
-    """For each probe the best network at about 90 labels, and its paired lead over each other network."""
-    repeated = table[table["repeat"] > 0]["labels"]  # the budget of all labels has a single repeat
-    budget = min((repeated if len(repeated) else table["labels"]).unique(), key=lambda n: (abs(n - 90), n))
-    sentences = []
-    for probe, rows in table[table["labels"] == budget].groupby("probe", sort=False):
-        scores = {s: 100 * r.sort_values("repeat")["balanced_accuracy"].to_numpy() for s, r in rows.groupby("source")}
-        order = sorted(scores, key=lambda source: -scores[source].mean())
-        mean, half = interval(scores[order[0]])
-        leads = []
-        for source in order[1:]:
-            gain, error = interval(scores[order[0]] - scores[source])
-            note = " (no interval)" if np.isnan(error) else "" if gain > error else " (no clear difference)"
-            leads.append(f"{format_interval(gain, error, '+')} points over {source}{note}")
-        sentences.append(
-            f"{TITLES[str(probe)].capitalize()}, {budget} labels: {order[0]} is best with balanced accuracy "
-            f"{format_interval(mean, half)}%; {'; '.join(leads)}."
-        )
-    return sentences
+def left_out_sentences(contexts: dict[str, EvaluationContext], tested: int) -> list[str]:
+    """How many test images of each network the comparison leaves out, because another was trained on them."""
+    counts = {name: len(context.test) - tested for name, context in contexts.items()}
+    others = ", ".join(f"{count:,} of {name}" for name, count in counts.items() if count)
+    return [f"Test images left out, because another of the networks was trained on them: {others}."] if others else []
 
 
 def describe_all(contexts: dict[str, EvaluationContext]) -> list[Table]:
