@@ -2,8 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from fewlabels.figures.style import PALETTE, caption, chance_line, legend_entries, new_figure, repeats_text, tidy
-from fewlabels.probing.intervals import interval
+import numpy as np
+
+from fewlabels.figures.style import PALETTE, caption, chance_line, legend_entries, new_figure, tidy
+from fewlabels.probing.intervals import MEAN, SESSION, interval, session_spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -11,15 +13,18 @@ if TYPE_CHECKING:
 
 
 def layerwise_probe_figure(
-    table: "pd.DataFrame", *, labels: int, classes: int, tested: int, synthetic: bool = False
+    table: "pd.DataFrame", *, labels: int, classes: int, tested: int, draws: str = "random", synthetic: bool = False
 ) -> "Figure":
     """Draw the balanced accuracy of a linear probe after every block, one curve per source.
+
+    Bars with caps are the mean's 95% interval, thin lines the spread of one labelling session.
 
     Args:
         table: Columns source, layer, repeat and balanced_accuracy (in [0, 1]); layers from the input to the output.
         labels: Number of labels that the probe was trained on.
         classes: Number of classes; the chance level is its inverse.
         tested: Number of test images.
+        draws: How labels were drawn, "random" or "balanced".
         synthetic: Whether the images are synthetic.
     """
     layers = list(table["layer"].unique())
@@ -30,6 +35,8 @@ def layerwise_probe_figure(
         intervals = [interval(100 * rows.loc[rows["layer"] == layer, "balanced_accuracy"]) for layer in layers]
         means, halves = zip(*intervals, strict=True)
         axis.errorbar(range(len(layers)), means, halves, color=colour, marker=marker, capsize=3, label=source)
+        ends = [session_spread(rows.loc[rows["layer"] == layer, "balanced_accuracy"]) for layer in layers]
+        axis.vlines(range(len(layers)), *(100 * np.array(ends).T), color=colour, alpha=0.35, linewidth=1)
     chance_line(axis, classes)
     axis.set_xticks(range(len(layers)), layers)
     axis.set(
@@ -37,6 +44,8 @@ def layerwise_probe_figure(
     )
     axis.legend(*legend_entries(axis), frameon=False, fontsize=9)
     tidy(axis)
-    text = f"test images; linear probe, {labels:,} labels; {repeats_text(table['repeat'].nunique())}"
+    repeats = table["repeat"].nunique()
+    over = f"means over {repeats} {draws} draws; bars with caps: {MEAN}; thin lines: {SESSION}"
+    text = f"test images; linear probe, {labels:,} labels; {over if repeats > 1 else f'1 {draws} draw'}"
     caption(figure, text, n=tested, synthetic=synthetic)
     return figure

@@ -165,4 +165,6 @@ def probe_cost(probe: str, labels: int, dim: int, classes: int, tested: int) -> 
     if probe == "linear":
         fits = 13 * (0.004 + 1e-8 * min(labels, MAX_CV_LABELS) * rank * classes)
         return fits + 1e-9 * tested * dim * (rank if rank < dim else classes)
-    return 0.003 + 1.4e-9 * dim * labels * (tested + labels) if probe == "svc" else 0.003 + 3e-10 * dim * labels * tested
+    return (
+        0.003 + 1.4e-9 * dim * labels * (tested + labels) if probe == "svc" else 0.003 + 3e-10 * dim * labels * tested
+    )
