@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -12,7 +13,7 @@ from fewlabels.core.backbones import Backbone
 from fewlabels.core.optim import OptimizerConfig
 from fewlabels.data.spirals import Spirals
 from fewlabels.methods.base import Method
-from fewlabels.probing.embeddings import extract
+from fewlabels.probing.embeddings import calibrate_batch_norms, extract
 from fewlabels.probing.probes import knn_accuracy, linear_accuracy
 from fewlabels.training.loggers import MetricsCSV
 
@@ -91,6 +92,8 @@ def test_the_trained_and_the_untrained_network_are_measured(sanity_steps, tmp_pa
     untrained = copy.deepcopy(method.backbone)
     trainer = make_trainer(tmp_path, OnlineProbes(1, neighbours=5), epochs=3, num_sanity_val_steps=sanity_steps)
     trainer.fit(method, data)
+    rows = np.random.default_rng(0).permutation(data.indices("train"))
+    calibrate_batch_norms(untrained, (batch.x for batch in data.loader(rows)))
     trained, before = probe(method.backbone, data, 5), probe(untrained, data, 5)
     assert logged(trainer) == pytest.approx(dict(zip(NAMES, (*trained, *before), strict=True)))
     assert trained != before
@@ -121,7 +124,28 @@ def test_measurements_are_every_n_epochs_and_after_the_last(tmp_path):
 def test_at_most_max_samples_are_embedded(tmp_path):
     data = Points()
     make_trainer(tmp_path, OnlineProbes(max_samples=50), epochs=1).fit(make_method(), data)
-    assert data.loaded == [50, 10] * 2
+    assert data.loaded == [50, 10, 50, 50, 10]  # trained; calibration of batch norms; untrained
+
+
+def test_only_labelled_validation_images_count_and_their_number_and_standard_error_are_logged(tmp_path):
+    class FewLabels(Points):
+        def setup(self, stage=None):
+            super().setup(stage)
+            self.labels = self.labels.copy()
+            self.labels[self.indices("val")[::3]] = -1
+
+    data = FewLabels()
+    method = make_method()
+    trainer = make_trainer(tmp_path, OnlineProbes(1, max_samples=100), epochs=1)
+    trainer.fit(method, data)
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    assert metrics["val/probes_n"] == 20  # a fifth of 100, all labelled: among all 20 sampled, a third would not be
+    for probe_name in ("knn", "linear"):
+        accuracy = metrics[f"val/{probe_name}_accuracy"]
+        assert accuracy * 20 == pytest.approx(round(accuracy * 20), abs=1e-5)
+        error = metrics[f"val/{probe_name}_accuracy_se"]
+        assert error == pytest.approx(np.sqrt(accuracy * (1 - accuracy) / 20), abs=1e-6)
+    assert not any(name.endswith("_se_untrained") for name in metrics)
 
 
 def test_without_labels_nothing_is_logged(tmp_path):

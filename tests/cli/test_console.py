@@ -33,7 +33,8 @@ def test_an_unknown_command_is_refused_with_the_choices(terminal):
 
 def test_a_command_checks_its_settings(terminal):
     done = terminal(main, "fewlabels", "evaluate", "draws=3")
-    assert (done.code, done.err) == (1, "\ndraws has been renamed: use repeats.\n")
+    expected = "\ndraws=3: choose random or balanced. The number of draws is repeats=5.\n"
+    assert (done.code, done.err) == (1, expected)
 
 
 def test_a_command_runs_in_the_current_directory(terminal, tmp_path):

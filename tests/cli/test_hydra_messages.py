@@ -23,7 +23,7 @@ MESSAGES = {
         "callbacks.health.every_n_epochs=3": "callbacks.health has been renamed: use callbacks.representation_quality.",
         "~callbacks.speed": "callbacks.speed has been renamed: use callbacks.throughput.",
         "data.kind=points": "data.kind has been renamed: use data.modality.",
-        "draws=3": "draws: there is no such key. The configuration has backbone,",
+        "draw=3": "draw: there is no such key. The configuration has backbone,",
     },
     "finetune": {
         "method=simclr": "method: finetune has no such config group. It is a config group of pretrain. finetune has b",
@@ -34,7 +34,7 @@ MESSAGES = {
     "evaluate": {
         "logger=csv": "logger: evaluate has no such config group. It is a config group of pretrain and finetune.",
         "questions=[efficiency]": "questions has been renamed: use analyses. Choose from class_distances,",
-        "draws=3": "draws has been renamed: use repeats.",
+        "questions=3": "questions has been renamed: use analyses.",
         "repeat=3": "repeat: there is no such key. Did you mean repeats?",
         "analyses=[label_efficency]": "analyses=label_efficency: there is no such choice. Did you mean label_efficien",
         "analyses=umap": "analyses=umap: there is no such choice. Choose from class_distances",

@@ -70,7 +70,7 @@ def test_cells_are_means_with_intervals():
     found = label_efficiency_table(table, "knn")
     assert found.columns == ["labels", "a", "b"]
     # Student's t for 2 values: 12.706 × std / √2; a single repeat has no interval
-    assert found.rows == [["30", "60.0 ± 127.1", "40.0"], ["1,000", "90.0", "100.0"]]
+    assert found.rows == [["30", "60.0 ± 127.1 (0.0–100.0)", "40.0"], ["1,000", "90.0", "100.0"]]
     assert found.caption.startswith("5 nearest neighbours: balanced accuracy in %")
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from fewlabels.figures.label_efficiency import label_efficiency_figure
-from fewlabels.probing.intervals import interval
+from fewlabels.probing.intervals import interval, session_spread
 
 SOURCES, BUDGETS = ["pretrained network", "untrained network"], [30, 40, 100, 400]
 
@@ -33,11 +33,15 @@ def test_curves_are_the_means_over_repeats():
             assert np.allclose(line.get_xydata(), np.stack([BUDGETS, expected], 1))
 
 
-def test_bands_are_95_percent_intervals():
+def test_bands_are_the_95_percent_interval_and_the_spread_of_one_session():
     band = make_figure().axes[0].collections[0].get_paths()[0].vertices
     _, half = interval(np.array([40.0, 42.0, 44.0]))
     at_30 = band[band[:, 0] == 30][:, 1]
     assert np.ptp(at_30) == pytest.approx(2 * half)
+    wide = make_figure().axes[0].collections[1].get_paths()[0].vertices
+    low, high = session_spread([0.415, 0.435, 0.455])
+    at_30 = wide[wide[:, 0] == 30][:, 1]
+    assert (at_30.min(), at_30.max()) == pytest.approx((100 * low, 100 * high))
 
 
 def test_texts_of_the_figure():
@@ -49,6 +53,6 @@ def test_texts_of_the_figure():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [*SOURCES, "chance level"]
     assert all(list(axis.lines[-1].get_ydata()) == [20, 20] for axis in figure.axes)
     assert " ".join(figure.get_supxlabel().split()) == (
-        "n = 800 test images of 3 classes held out from pretraining; means over 3 repeats, 95% intervals; "
-        "SYNTHETIC images"
+        "n = 800 test images of 3 classes held out from pretraining; means over 3 random draws of labels; dark "
+        "band: mean's 95% interval; light band: one labelling session: 5–95% of draws; SYNTHETIC images"
     )

@@ -26,5 +26,6 @@ def test_every_source_has_a_curve_over_the_blocks():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [*SOURCES, "chance level"]
     assert axis.get_ylabel() == "balanced accuracy (%)"
     assert " ".join(figure.get_supxlabel().split()) == (
-        "n = 800 test images; linear probe, 300 labels; means over 3 repeats, 95% intervals; SYNTHETIC images"
+        "n = 800 test images; linear probe, 300 labels; means over 3 random draws; bars with caps: mean's 95% "
+        "interval; thin lines: one labelling session: 5–95% of draws; SYNTHETIC images"
     )

@@ -8,23 +8,26 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
 from fewlabels.callbacks.access import data_of, embed_samples
-from fewlabels.probing.embeddings import Embeddings, sample
+from fewlabels.probing.classifiers import NEIGHBOURS
+from fewlabels.probing.embeddings import Embeddings, calibrate_batch_norms, sample
 from fewlabels.probing.probes import knn_accuracy, linear_accuracy
 
 
 class OnlineProbes(Callback):
     """Log `val/knn_accuracy` and `val/linear_accuracy` every few epochs and after the last, and `…_untrained`.
 
-    The probes run on the first rank over fixed samples of both splits, so that no image is counted twice. They are
-    trained on the labels that `data.label_fraction` leaves; without labels, nothing is logged.
+    Beside each stands `…_se`, its binomial standard error √(p(1 − p)/n), and `val/probes_n`, the number n of labelled
+    validation images. The probes are those of evaluation (`probing.classifiers`). They run on the first rank over fixed
+    samples of both splits, so that no image is counted twice, and are trained on the labels that `data.label_fraction`
+    leaves; without labels, nothing is logged. The untrained network's batch norms are calibrated on the same samples.
 
     Args:
         every_n_epochs: Epochs between two measurements.
         neighbours: k of the kNN probe.
-        max_samples: Number of training samples, at most; of validation samples, a fifth of it.
+        max_samples: Number of labelled training samples, at most; of validation samples, a fifth of it.
     """
 
-    def __init__(self, every_n_epochs: int = 10, neighbours: int = 20, max_samples: int = 2000) -> None:
+    def __init__(self, every_n_epochs: int = 10, neighbours: int = NEIGHBOURS, max_samples: int = 2000) -> None:
         self.every_n_epochs, self.neighbours, self.max_samples = every_n_epochs, neighbours, max_samples
         self.untrained: nn.Module | None = None
         self.baseline: dict[str, float] = {}
@@ -51,26 +54,44 @@ class OnlineProbes(Callback):
         if self.untrained is not None:
             trained, pl_module.backbone = pl_module.backbone, self.untrained
             try:
+                self._calibrate(trainer, pl_module)
                 self.baseline = self._measure(trainer, pl_module)
             finally:
                 pl_module.backbone, self.untrained = trained, None
-        metrics |= {f"{name}_untrained": value for name, value in self.baseline.items()}
+        metrics |= {f"{name}_untrained": value for name, value in self.baseline.items() if name.endswith("accuracy")}
         pl_module.log_dict({f"val/{name}": value for name, value in metrics.items()}, rank_zero_only=True)
 
     def _measure(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
         data = data_of(trainer)
         parts: list[Embeddings] = []
-        for rows, limit in ((data.labelled(), self.max_samples), (data.indices("val"), self.max_samples // 5)):
+        val = data.indices("val")
+        val = val[np.asarray(data.labels)[val] >= 0]
+        for rows, limit in ((data.labelled(), self.max_samples), (val, self.max_samples // 5)):
             chosen = sample(rows, limit)
             if not len(chosen):
                 return {}
             context = trainer.precision_plugin.forward_context()
             parts.append(embed_samples(trainer, pl_module, chosen, context))
-        accuracies = {
-            "knn_accuracy": knn_accuracy(*parts, neighbours=self.neighbours),
-            "linear_accuracy": linear_accuracy(*parts),
+        knn, linear = knn_accuracy(*parts, neighbours=self.neighbours), linear_accuracy(*parts)
+        if np.isnan(knn):  # labels of one class
+            return {}
+        n = len(parts[1])
+        errors = {
+            f"{name}_se": float(np.sqrt(p * (1 - p) / n))
+            for name, p in (("knn_accuracy", knn), ("linear_accuracy", linear))
         }
-        return {name: value for name, value in accuracies.items() if not np.isnan(value)}
+        return {"knn_accuracy": knn, "linear_accuracy": linear, "probes_n": float(n)} | errors
+
+    def _calibrate(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Calibrate the batch norms of the untrained network, which is in place of the trained one."""
+        data, method = data_of(trainer), cast("Any", pl_module)
+        rows = np.random.default_rng(0).permutation(sample(data.labelled(), self.max_samples))
+        if len(rows):
+            context = trainer.precision_plugin.forward_context()
+            with context:
+                calibrate_batch_norms(
+                    method.backbone, (method.prepare(batch.x.to(pl_module.device)) for batch in data.loader(rows))
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """The untrained network's accuracies, and until they are measured its weights."""

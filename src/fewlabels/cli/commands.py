@@ -50,13 +50,13 @@ def _prepare_training(cfg: DictConfig, held_back: list[str]) -> DictConfig:
 
 
 def _prepare_evaluation(cfg: DictConfig, held_back: list[str]) -> DictConfig:
-    if (cfg.run is None) == (cfg.checkpoint is None):
-        raise ConfigError("\nGive either run=RUN_DIR or checkpoint=FILE: the network to evaluate.")
-    check_positive(cfg, "repeats", "max_samples", "max_labels")
     if cfg.draws not in ("random", "balanced"):
         raise ConfigError(
             f"\ndraws={cfg.draws}: choose random or balanced. The number of draws is repeats={cfg.repeats}."
         )
+    if (cfg.run is None) == (cfg.checkpoint is None):
+        raise ConfigError("\nGive either run=RUN_DIR or checkpoint=FILE: the network to evaluate.")
+    check_positive(cfg, "repeats", "max_samples", "max_labels")
     cfg.data = list(held_back)
     return cfg
 

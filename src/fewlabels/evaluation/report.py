@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fewlabels.core.atomic_io import write_text
-from fewlabels.probing.intervals import format_interval, interval
+from fewlabels.probing.intervals import MEAN, SESSION, format_interval, format_session, interval
 from fewlabels.probing.probes import TITLES
 
 if TYPE_CHECKING:
@@ -100,15 +100,21 @@ def _base64_png(figure: "Figure") -> str:
 
 
 def label_efficiency_table(table: "pd.DataFrame", probe: str) -> Table:
-    """Mean balanced accuracy of one probe with its 95% interval: a row per label budget, a column per source."""
+    """Balanced accuracy of one probe with both intervals: a row per label budget, a column per source."""
     rows = table[table["probe"] == probe]
     sources = list(rows["source"].unique())
     cells = []
     for labels, part in rows.groupby("labels"):
         scores = [100 * part.loc[part["source"] == source, "balanced_accuracy"] for source in sources]
-        cells.append([f"{labels:,}", *(format_interval(*interval(values)) for values in scores)])
-    caption = f"{TITLES[probe].capitalize()}: balanced accuracy in %, mean ± 95% interval"
+        cells.append([f"{labels:,}", *(_cell(values) for values in scores)])
+    caption = f"{TITLES[probe].capitalize()}: balanced accuracy in %, mean ± {MEAN} ({SESSION})"
     return Table(caption, ["labels", *sources], cells)
+
+
+def _cell(values: "pd.Series[float]") -> str:
+    """Mean, its interval, and the spread of one labelling session, all in %: "83.1 ± 0.9 (80.2–86.0)"."""
+    session = format_session(values / 100)
+    return format_interval(*interval(values)) + ("" if session == "–" else f" ({session})")
 
 
 def provenance_table(values: Mapping[str, Any]) -> Table:

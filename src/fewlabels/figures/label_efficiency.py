@@ -11,10 +11,9 @@ from fewlabels.figures.style import (
     legend_above,
     legend_entries,
     new_figure,
-    repeats_text,
     tidy,
 )  # fmt: skip
-from fewlabels.probing.intervals import interval
+from fewlabels.probing.intervals import MEAN, SESSION, interval, session_spread
 from fewlabels.probing.probes import TITLES
 
 if TYPE_CHECKING:
@@ -24,15 +23,24 @@ if TYPE_CHECKING:
 
 
 def label_efficiency_figure(
-    table: "pd.DataFrame", *, classes: int, tested: int, population: str, synthetic: bool = False
+    table: "pd.DataFrame",
+    *,
+    classes: int,
+    tested: int,
+    population: str,
+    draws: str = "random",
+    synthetic: bool = False,
 ) -> "Figure":
-    """Draw one panel per probe and one curve per source, with 95% intervals over the repeats.
+    """Draw one panel per probe and one curve per source.
+
+    The dark band is the mean's 95% interval, the light one the spread of one labelling session.
 
     Args:
         table: Columns source, probe, labels, repeat and balanced_accuracy (in [0, 1]).
         classes: Number of classes; the chance level is its inverse.
         tested: Number of test images.
         population: Which images these are, such as "3 classes held out from pretraining".
+        draws: How labels were drawn, "random" or "balanced".
         synthetic: Whether the images are synthetic.
     """
     probes, sources = list(table["probe"].unique()), list(table["source"].unique())
@@ -51,7 +59,9 @@ def label_efficiency_figure(
     low, high = axes[0].get_ylim()
     axes[0].set_ylim(max(low, 0), min(high, 100))
     axes[0].set_ylabel("balanced accuracy (%)")
-    text = f"test images of {population}; {repeats_text(table['repeat'].nunique())}"
+    repeats = table["repeat"].nunique()
+    over = f"means over {repeats} {draws} draws of labels; dark band: {MEAN}; light band: {SESSION}"
+    text = f"test images of {population}; {over if repeats > 1 else f'1 {draws} draw of labels'}"
     caption(figure, text, n=tested, synthetic=synthetic)
     legend_above(figure, *legend_entries(axes[0]))
     return figure
@@ -64,7 +74,10 @@ def _curve(axis: "Axes", rows: "pd.DataFrame", source: str, colour: str, style: 
     labels = sorted(rows["labels"].unique())
     axis.plot(labels, means, style[0], color=colour, marker=style[1], markersize=3.5, linewidth=1.6, label=source)
     low, high = ([m + sign * h for m, h in zip(means, halves, strict=True)] for sign in (-1, 1))
-    axis.fill_between(labels, low, high, color=colour, alpha=0.15, linewidth=0)
+    axis.fill_between(labels, low, high, color=colour, alpha=0.25, linewidth=0)
+    ends = [session_spread(part["balanced_accuracy"].to_numpy()) for _, part in rows.groupby("labels")]
+    low, high = ([100 * end for end in side] for side in zip(*ends, strict=True))
+    axis.fill_between(labels, low, high, color=colour, alpha=0.08, linewidth=0)
 
 
 def _label_ticks(axis: "Axes", budgets: Sequence[int]) -> None:

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fewlabels.figures.names import shown_names
 from fewlabels.figures.style import (
     caption,
@@ -10,10 +12,9 @@ from fewlabels.figures.style import (
     legend_above,
     legend_entries,
     new_figure,
-    repeats_text,
     tidy,
 )  # fmt: skip
-from fewlabels.probing.intervals import interval
+from fewlabels.probing.intervals import MEAN, SESSION, interval, session_spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,15 +22,18 @@ if TYPE_CHECKING:
 
 
 def layerwise_probe_figure(
-    table: "pd.DataFrame", *, labels: int, classes: int, tested: int, synthetic: bool = False
+    table: "pd.DataFrame", *, labels: int, classes: int, tested: int, draws: str = "random", synthetic: bool = False
 ) -> "Figure":
     """Draw the balanced accuracy of a linear probe after every block, one curve per source.
+
+    Bars with caps are the mean's 95% interval, thin lines the spread of one labelling session.
 
     Args:
         table: Columns source, layer, repeat and balanced_accuracy (in [0, 1]); layers from the input to the output.
         labels: Number of labels that the probe was trained on.
         classes: Number of classes; the chance level is its inverse.
         tested: Number of test images.
+        draws: How labels were drawn, "random" or "balanced".
         synthetic: Whether the images are synthetic.
     """
     layers = list(table["layer"].unique())
@@ -43,6 +47,8 @@ def layerwise_probe_figure(
         means, halves = zip(*intervals, strict=True)
         axis.errorbar(range(len(layers)), means, halves, color=colour, linestyle=line, marker=marker, capsize=3,
                       label=name)  # fmt: skip
+        ends = [session_spread(rows.loc[rows["layer"] == layer, "balanced_accuracy"]) for layer in layers]
+        axis.vlines(range(len(layers)), *(100 * np.array(ends).T), color=colour, alpha=0.35, linewidth=1)
     chance_line(axis, classes)
     axis.set_xticks(range(len(layers)), layers)
     axis.set(
@@ -50,6 +56,8 @@ def layerwise_probe_figure(
     )
     tidy(axis)
     legend_above(figure, *legend_entries(axis))
-    text = f"test images; linear probe, {labels:,} labels; {repeats_text(table['repeat'].nunique())}"
+    repeats = table["repeat"].nunique()
+    over = f"means over {repeats} {draws} draws; bars with caps: {MEAN}; thin lines: {SESSION}"
+    text = f"test images; linear probe, {labels:,} labels; {over if repeats > 1 else f'1 {draws} draw'}"
     caption(figure, text, n=tested, synthetic=synthetic)
     return figure

@@ -11,9 +11,13 @@ on these images; they do not contain what another test set, or another pretraini
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MEAN, SESSION = "mean's 95% interval", "one labelling session: 5–95% of draws"
 """Names of the two intervals in figures, tables and sentences."""
@@ -53,6 +57,26 @@ def session_spread(values: Sequence[float] | NDArray[np.float64]) -> tuple[float
         return float("nan"), float("nan")
     half = t.ppf(0.95, len(values) - 1) * values.std(ddof=1) * np.sqrt(1 + 1 / len(values))
     return max(float(values.mean() - half), 0.0), min(float(values.mean() + half), 1.0)
+
+
+def interval_table(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Both intervals of every cell of a label-efficiency table, as fractions; empty where there is none.
+
+    Args:
+        table: Columns source, probe, labels, repeat and balanced_accuracy.
+
+    Returns:
+        Columns source, probe, labels, draws, mean, mean_95_low, mean_95_high, session_5 and session_95.
+    """
+    import pandas as pd
+
+    rows = []
+    for key, part in table.groupby(["source", "probe", "labels"], sort=False):
+        values = part["balanced_accuracy"].to_numpy()
+        mean, half = interval(values)
+        rows.append((*key, len(values), mean, mean - half, mean + half, *session_spread(values)))
+    names = "source probe labels draws mean mean_95_low mean_95_high session_5 session_95"
+    return pd.DataFrame(rows, columns=names.split())
 
 
 def welch(

@@ -68,7 +68,7 @@ def label_efficiency(
     repeats: int = 5,
     seed: int = 0,
     draws: str = "random",
-    max_labels: int = MAX_LABELS,
+    max_labels: int | None = MAX_LABELS,
     n_jobs: int | None = None,
 ) -> "pd.DataFrame":
     """Balanced accuracy against the number of labels, for several embeddings of the same images.
@@ -82,7 +82,7 @@ def label_efficiency(
         draws: "random": uniform over the pool, which is what labelling images as they come gives, since nobody can
             balance classes before labelling; a class that got no label is never predicted. "balanced": as many labels
             of each class, or all of classes with fewer; it answers how well the classes are separated.
-        max_labels: "svc" and "knn" are given at most this many labels: larger budgets are lowered to it.
+        max_labels: "svc" and "knn" are given at most this many labels, larger budgets are lowered; None: no limit.
         n_jobs: Processes that share the work, 1 for none beside this one; None: as many as there are granted cores, if
             the work is expected to take over `PARALLEL_ABOVE` seconds. The results do not depend on it.
 
@@ -99,7 +99,9 @@ def label_efficiency(
     budgets = label_budgets(total, len(np.unique(labels[labels >= 0]))) if budgets is None else budgets
     for train, test in sources.values():
         check_probe(train, test, min(budgets), balanced=_balanced(draws))
-    capped = {probe: sorted({b if probe == "linear" else min(b, max_labels) for b in budgets}) for probe in probes}
+    capped = {
+        probe: sorted({b if probe == "linear" else min(b, max_labels or total) for b in budgets}) for probe in probes
+    }
     arrays = [(train.vectors, labelled(test).vectors) for train, test in sources.values()]
     tested = labelled(next(iter(sources.values()))[1]).labels
     tasks = [

@@ -1,5 +1,6 @@
 """Label efficiency: accuracy of probes against the number of labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,13 +12,17 @@ from fewlabels.evaluation.context import EvaluationContext
 from fewlabels.evaluation.result import PIXELS, TRAINED, UNTRAINED, AnalysisResult
 from fewlabels.figures.label_efficiency import label_efficiency_figure
 from fewlabels.probing.embeddings import Embeddings
-from fewlabels.probing.intervals import format_interval, interval
+from fewlabels.probing.intervals import MEAN, SESSION, format_interval, format_session, interval, interval_table
 from fewlabels.probing.label_efficiency import label_efficiency
 from fewlabels.probing.probes import TITLES, check_labels, pixel_components
 
 if TYPE_CHECKING:
     import pandas as pd
 
+SETTINGS = ("budgets", "probes", "repeats", "seed", "draws", "max_labels")
+"""Of conf/evaluate.yaml, that `probing.label_efficiency` takes."""
+CHUNK = 512
+"""Images whose pixels are in memory as floats at a time."""
 SUFFIXES = {TRAINED: "", UNTRAINED: "_untrained", PIXELS: "_pixels"}
 
 
@@ -43,20 +48,23 @@ class LabelEfficiency:
         """
         pool, test = context.pool_embeddings, context.test_embeddings
         check_labels(pool, test)  # before the sources are embedded
-        settings = {name: context.settings[name] for name in ("budgets", "probes", "repeats", "seed")}
+        settings = {name: context.settings[name] for name in SETTINGS}
         table = label_efficiency(self._sources(context, pool, test), **settings)
         figure = label_efficiency_figure(
             table, classes=len(np.unique(pool.labels[pool.labels >= 0])), tested=len(test),
-            population=context.population, synthetic=context.data.synthetic,
+            population=context.population, draws=settings["draws"], synthetic=context.data.synthetic,
         )  # fmt: skip
         metrics = {
             f"efficiency/{probe}_{labels}{SUFFIXES[str(source)]}": float(rows["balanced_accuracy"].mean())
             for (source, probe, labels), rows in table.groupby(["source", "probe", "labels"])
         }
+        asked = max(settings["budgets"] or [int((pool.labels >= 0).sum())])
+        tables = {"label_efficiency": table, "label_efficiency_intervals": interval_table(table)}
         caption = "Balanced accuracy against the number of labels"
         return AnalysisResult(
-            metrics, {"label_efficiency": (figure, caption)}, {"label_efficiency": table},
-            summary_sentences(table, context.population),
+            metrics, {"label_efficiency": (figure, caption)}, tables,
+            summary_sentences(table, context.population, settings["draws"]),
+            left_out=capped_text(settings["probes"], asked, settings["max_labels"]),
         )  # fmt: skip
 
     def _sources(
@@ -65,28 +73,47 @@ class LabelEfficiency:
         """Pool and test embeddings of the trained network, the untrained one, and pixel components."""
         train = context.data.indices("train")
         train = train[:: max(1, len(train) // self.pixel_images)]
-        images = (context.image_data.images(rows).numpy() for rows in (train, pool.index, test.index))
-        pixels = pixel_components(*images)
+        read = context.image_data.images
+        chunks = (
+            (read(part.index[i : i + CHUNK]).numpy() for i in range(0, len(part), CHUNK)) for part in (pool, test)
+        )
+        pixels = pixel_components(read(train).numpy(), *chunks)
         raw = [Embeddings(x, part.labels, part.index) for x, part in zip(pixels, (pool, test), strict=True)]
         untrained = [context.embed(context.untrained, part.index) for part in (pool, test)]
         return {TRAINED: (pool, test), UNTRAINED: (untrained[0], untrained[1]), PIXELS: (raw[0], raw[1])}
 
 
-def summary_sentences(table: "pd.DataFrame", population: str) -> list[str]:
+def capped_text(probes: Sequence[str], asked: int, max_labels: int | None) -> list[str]:
+    """That SVC and kNN were given at most `max_labels`, if more, `asked`, were wanted."""
+    capped = [TITLES[probe] for probe in probes if probe != "linear"]
+    if not capped or not max_labels or asked <= max_labels:
+        return []
+    names = " and ".join(capped)
+    return [
+        f"{names[0].upper()}{names[1:]} with more than {max_labels:,} of {asked:,} labels, to save time: raise "
+        "max_labels."
+    ]
+
+
+def summary_sentences(table: "pd.DataFrame", population: str, draws: str = "random") -> list[str]:
     """For each probe: accuracy at about 90 labels, the gain over the untrained network, and how many labels suffice."""
     sentences = []
-    total = int(table["labels"].max())
-    budget = min(table["labels"].unique(), key=lambda n: (abs(n - 90), n))
     for probe, rows in table.groupby("probe", sort=False):
+        total = int(rows["labels"].max())
+        budget = min(rows["labels"].unique(), key=lambda n: (abs(n - 90), n))
         trained, untrained = (_scores(rows, source, budget) for source in (TRAINED, UNTRAINED))
         mean, half = interval(trained)
         gain, error = interval(trained - untrained)
         full = float(_scores(rows, TRAINED, total).mean())
         enough = next(n for n in sorted(rows["labels"].unique()) if _scores(rows, TRAINED, n).mean() >= 0.95 * full)
+        session = format_session(trained / 100)
+        spread = (
+            f" ({MEAN} over {len(trained)} {draws} draws of labels; {SESSION} {session}%)" if session != "–" else ""
+        )
         sentences.append(
             f"{TITLES[str(probe)].capitalize()}: balanced accuracy {format_interval(mean, half)}% with {budget} labels "
-            f"on {population}, {format_interval(gain, error, '+')} points over the untrained network; {enough:,} "
-            f"labels reach 95% of the accuracy with all {total:,} ({full:.1f}%)."
+            f"on {population}{spread}, {format_interval(gain, error, '+')} points over the untrained network; "
+            f"{enough:,} labels reach 95% of the accuracy with {total:,} ({full:.1f}%)."
         )
     return sentences
 

@@ -45,7 +45,7 @@ class LayerwiseProbe:
             for name, parts in _block_embeddings(context, network).items():
                 scores = few_label_accuracy(
                     *parts, probe="linear", labels=labels, repeats=context.settings["repeats"],
-                    seed=context.settings["seed"],
+                    seed=context.settings["seed"], draws=context.settings["draws"],
                 )  # fmt: skip
                 rows += [(source, name, repeat, score) for repeat, score in enumerate(scores)]
                 suffix = "_untrained" if source == UNTRAINED else ""
@@ -53,7 +53,7 @@ class LayerwiseProbe:
         table = pd.DataFrame(rows, columns=["source", "layer", "repeat", "balanced_accuracy"])
         figure = layerwise_probe_figure(
             table, labels=labels, classes=len(np.unique(pool.labels[pool.labels >= 0])), tested=len(context.test),
-            synthetic=context.data.synthetic,
+            draws=context.settings["draws"], synthetic=context.data.synthetic,
         )  # fmt: skip
         result.figures["layers"] = (figure, "Linear probe after every block")
         return result
@@ -68,7 +68,7 @@ def _block_embeddings(context: EvaluationContext, network: Backbone) -> dict[str
         return embed(network.normalise(x))
 
     pool, test = (
-        extract(embed_samples, context.data.loader(part.index), network)
+        extract(embed_samples, context.data.loader(part.index), network, next(network.parameters()).device)
         for part in (context.pool_embeddings, context.test_embeddings)
     )
     edges = np.cumsum(embed.sizes)  # type: ignore[attr-defined]
