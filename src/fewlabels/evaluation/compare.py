@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from fewlabels.core.atomic_io import write_text
 from fewlabels.core.errors import UserError
 from fewlabels.evaluation.analyses.class_distances import distances_text
+from fewlabels.evaluation.analyses.label_efficiency import SETTINGS
 from fewlabels.evaluation.context import EvaluationContext, load_context
 from fewlabels.evaluation.report import Section, Table, label_efficiency_table, provenance_table, write_report
 from fewlabels.evaluation.result import MAX_CLASSES, UNTRAINED
@@ -19,7 +21,7 @@ from fewlabels.figures.heatmaps import distances_figure
 from fewlabels.figures.label_efficiency import label_efficiency_figure
 from fewlabels.probing.class_geometry import class_distances
 from fewlabels.probing.embeddings import Embeddings
-from fewlabels.probing.intervals import format_interval, interval
+from fewlabels.probing.intervals import MEAN, SESSION, format_interval, format_session, interval, welch
 from fewlabels.probing.label_efficiency import label_efficiency
 from fewlabels.probing.probes import TITLES
 from fewlabels.training.run_dir import command_line, save_results
@@ -32,38 +34,52 @@ log = logging.getLogger(__name__)
 
 
 def compare(settings: dict[str, Any], directory: Path) -> None:
-    """Compare several runs; write label_efficiency.csv, figures, results.json and report.html.
+    """Compare several runs, or groups of runs; write label_efficiency.csv, figures, results.json and report.html.
 
     Args:
-        settings: As in conf/evaluate.yaml; `run` is a list.
+        settings: As in conf/evaluate.yaml; `run` is a list of runs, or of lists of runs: the runs of a method.
         directory: Where to write.
 
     Raises:
         UserError: A run cannot be loaded, or the runs do not share their test images.
     """
-    names = short_names(settings["run"])
-    contexts = {name: load_context(settings | {"run": run}) for name, run in zip(names, settings["run"], strict=True)}
+    members = [runs if isinstance(runs, list) else [runs] for runs in settings["run"]]
+    runs = list(itertools.chain.from_iterable(members))
+    names = short_names(runs)
+    contexts = {name: load_context(settings | {"run": run}) for name, run in zip(names, runs, strict=True)}
     first = contexts[names[0]]
     sources = {name: same_samples(name, context, first) for name, context in contexts.items()}
     pool, test = sources[names[0]]
     sources[UNTRAINED] = first.embed(first.untrained, pool.index), first.embed(first.untrained, test.index)
-    table = label_efficiency(sources, **{name: settings[name] for name in ("budgets", "probes", "repeats", "seed")})
-    classes, synthetic = len(np.unique(pool.labels[pool.labels >= 0])), first.data.synthetic
+    table = label_efficiency(sources, **{name: settings[name] for name in SETTINGS})
+    groups = named_groups([[names.pop(0) for _ in group] for group in members], contexts)
+    shown = table if len(groups) == len(contexts) else group_means(table, groups)
     figure = label_efficiency_figure(
-        table, classes=classes, tested=len(test), population=first.population, synthetic=synthetic
-    )
+        shown, classes=len(np.unique(pool.labels[pool.labels >= 0])), tested=len(test), population=first.population,
+        draws=settings["draws"], runs=max(map(len, groups.values())), synthetic=first.data.synthetic,
+    )  # fmt: skip
     curves = {"label_efficiency": (figure, "Balanced accuracy against the number of labels")}
-    distances, heatmaps = compare_distances({n: both[1] for n, both in sources.items()}, settings, synthetic=synthetic)
+    distances, heatmaps = compare_distances(
+        {name: both[1] for name, both in sources.items()}, settings, synthetic=first.data.synthetic
+    )
     save(table, curves | heatmaps, directory)
-    sentences = summary_sentences(table)
+    seeds = {name: context.method.seed for name, context in contexts.items()}
+    sentences = summary_sentences(table) if shown is table else group_sentences(table, groups, seeds)
+    tables = [(label_efficiency_table if shown is table else group_table)(shown, p) for p in table["probe"].unique()]
+    sections = [Section("Label efficiency", list(curves.values()), tables),
+                Section("Embedding space", list(heatmaps.values()), [distances] if heatmaps else [])]  # fmt: skip
+    _write_report(directory, contexts, sentences, sections)
+
+
+def _write_report(
+    directory: Path, contexts: dict[str, EvaluationContext], sentences: list[str], sections: list[Section]
+) -> None:
+    first = next(iter(contexts.values()))
+    provenance = Section("Provenance", tables=describe_all(contexts), code=[command_line()])
     write_report(
         directory / "report.html", title=f"{len(contexts)} networks on {first.population}",
         subtitle=f"Compared {datetime.now().astimezone():%Y-%m-%d %H:%M}; the same labels for all", sentences=sentences,
-        sections=[Section("Label efficiency", list(curves.values()),
-                          [label_efficiency_table(table, probe) for probe in table["probe"].unique()]),
-                  Section("Embedding space", list(heatmaps.values()), [distances] if heatmaps else []),
-                  Section("Provenance", tables=describe_all(contexts), code=[command_line()])],
-        synthetic=synthetic,
+        sections=[*sections, provenance], synthetic=first.data.synthetic,
     )  # fmt: skip
     for sentence in sentences:
         log.info(sentence)
@@ -130,22 +146,100 @@ def same_samples(name: str, context: EvaluationContext, first: EvaluationContext
 
 
 def summary_sentences(table: "pd.DataFrame") -> list[str]:
-    """For each probe the best network at about 90 labels, and its paired lead over each other network."""
-    repeated = table[table["repeat"] > 0]["labels"]  # the budget of all labels has a single repeat
-    budget = min((repeated if len(repeated) else table["labels"]).unique(), key=lambda n: (abs(n - 90), n))
+    """For each probe the best network at about 90 labels, and its lead over each other network, paired by draw.
+
+    The networks are single checkpoints: the intervals are over draws of labels.
+    """
     sentences = []
-    for probe, rows in table[table["labels"] == budget].groupby("probe", sort=False):
+    for probe, budget, rows in _shown_budgets(table):
         scores = {s: 100 * r.sort_values("repeat")["balanced_accuracy"].to_numpy() for s, r in rows.groupby("source")}
         order = sorted(scores, key=lambda source: -scores[source].mean())
         mean, half = interval(scores[order[0]])
-        leads = []
-        for source in order[1:]:
-            gain, error = interval(scores[order[0]] - scores[source])
-            note = " (no interval)" if np.isnan(error) else "" if gain > error else " (no clear difference)"
-            leads.append(f"{format_interval(gain, error, '+')} points over {source}{note}")
+        session = format_session(scores[order[0]] / 100)
+        spread = "" if session == "–" else f" ({SESSION} {session}%)"
+        leads = [_lead(*interval(scores[order[0]] - scores[source]), source) for source in order[1:]]
         sentences.append(
-            f"{TITLES[str(probe)].capitalize()}, {budget} labels: {order[0]} is best with balanced accuracy "
-            f"{format_interval(mean, half)}%; {'; '.join(leads)}."
+            f"{TITLES[probe].capitalize()}, {budget} labels: {order[0]} has the highest balanced accuracy (best of "
+            f"{len(order)}), {format_interval(mean, half)}%{spread}; {'; '.join(leads)}. One pretraining run each, "
+            f"with {MEAN}s over draws of labels: this says nothing about other seeds."
+        )
+    return sentences
+
+
+def _shown_budgets(table: "pd.DataFrame") -> Iterator[tuple[str, int, "pd.DataFrame"]]:
+    """Each probe with the budget nearest to 90 labels, and its rows; the budget of all labels has a single repeat."""
+    for probe, rows in table.groupby("probe", sort=False):
+        repeated = rows[rows["repeat"] > 0]["labels"]
+        budget = min((repeated if len(repeated) else rows["labels"]).unique(), key=lambda n: (abs(n - 90), n))
+        yield str(probe), int(budget), rows[rows["labels"] == budget]
+
+
+def _lead(gain: float, error: float, source: str) -> str:
+    note = " (no interval)" if np.isnan(error) else "" if gain > error else " (no clear difference)"
+    return f"{format_interval(gain, error, '+')} points over {source}{note}"
+
+
+def named_groups(members: list[list[str]], contexts: dict[str, EvaluationContext]) -> dict[str, list[str]]:
+    """Name groups of networks by their methods, where these differ, else by their first networks."""
+    methods = ["+".join(dict.fromkeys(contexts[name].description["method"] for name in group)) for group in members]
+    unique = len(set(methods)) == len(methods)
+    titles = [group[0] + (f" and {len(group) - 1} more" if group[1:] else "") for group in members]
+    if len(set(methods)) == len(methods):
+        titles = [f"{m} ({len(g)} run{'s' if g[1:] else ''})" for m, g in zip(methods, members, strict=True)]
+    return dict(zip(titles, members, strict=True))
+
+
+def group_means(table: "pd.DataFrame", groups: dict[str, list[str]]) -> "pd.DataFrame":
+    """As `table`, but a source is a group and a repeat is one of its runs, with its mean over draws of labels."""
+    import pandas as pd
+
+    means = table.groupby(["source", "probe", "labels"], sort=False)["balanced_accuracy"].mean()
+    rows = [
+        (group, probe, labels, number, means[name, probe, labels])
+        for group, names in (groups | {UNTRAINED: [UNTRAINED]}).items()
+        for probe in table["probe"].unique() for labels in table.loc[table["probe"] == probe, "labels"].unique()
+        for number, name in enumerate(names)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["source", "probe", "labels", "repeat", "balanced_accuracy"])
+
+
+def group_table(means: "pd.DataFrame", probe: str) -> Table:
+    """The means over the runs of each group with their 95% intervals over runs: a row per label budget."""
+    rows, sources = means[means["probe"] == probe], list(means["source"].unique())
+    cells = []
+    for labels, part in rows.groupby("labels"):
+        scores = [100 * part.loc[part["source"] == source, "balanced_accuracy"].to_numpy() for source in sources]
+        cells.append([f"{labels:,}", *(format_interval(*interval(values)) for values in scores)])
+    caption = (
+        f"{TITLES[probe].capitalize()}: balanced accuracy in %, mean over pretraining runs ± 95% interval over runs"
+    )
+    return Table(caption, ["labels", *sources], cells)
+
+
+def group_sentences(table: "pd.DataFrame", groups: dict[str, list[str]], seeds: dict[str, int]) -> list[str]:
+    """For each probe the best method at about 90 labels, and its lead over each other one.
+
+    The replicates are pretraining runs, each with its mean over draws of labels. Two methods are compared run by run
+    where their runs have the same seeds, each once; else by Welch's interval.
+    """
+    sentences = []
+    for probe, budget, rows in _shown_budgets(table):
+        means = 100 * rows.groupby("source")["balanced_accuracy"].mean()
+        scores = {group: np.array([means[name] for name in names]) for group, names in groups.items()}
+        scores[UNTRAINED] = np.array([means[UNTRAINED]])
+        order = sorted(scores, key=lambda group: -scores[group].mean())
+        best = order[0]
+        leads = []
+        for other in order[1:]:
+            one, two = ([seeds.get(name) for name in groups.get(group, [])] for group in (best, other))
+            if one and set(one) == set(two) and len(one) == len(two) == len(set(one)):
+                gains = scores[best][np.argsort(one)] - scores[other][np.argsort(two)]
+                leads.append(f"{_lead(*interval(gains), other)}, paired by seed")
+            else:
+                leads.append(f"{_lead(*welch(scores[best], scores[other]), other)}, unpaired")
+        sentences.append(
+            f"{TITLES[probe].capitalize()}, {budget} labels: {best} has the highest balanced accuracy, "
+            f"{format_interval(*interval(scores[best]))}%; {'; '.join(leads)}. Intervals are over pretraining runs."
         )
     return sentences
 

@@ -31,6 +31,7 @@ def label_efficiency_figure(
     tested: int,
     population: str,
     draws: str = "random",
+    runs: int = 1,
     synthetic: bool = False,
 ) -> "Figure":
     """Draw one panel per probe and one curve per source.
@@ -43,6 +44,8 @@ def label_efficiency_figure(
         tested: Number of test images.
         population: Which images these are, such as "3 classes held out from pretraining".
         draws: How labels were drawn, "random" or "balanced".
+        runs: Pretraining runs per curve, at most; if several, a repeat is a run (its mean over draws) and the band is
+            over runs, so there is no spread of one labelling session.
         synthetic: Whether the images are synthetic.
     """
     probes, sources = list(table["probe"].unique()), list(table["source"].unique())
@@ -50,7 +53,7 @@ def label_efficiency_figure(
     axes = figure.subplots(1, len(probes), sharey=True, squeeze=False)[0]
     for axis, probe in zip(axes, probes, strict=True):
         for source, colour, style in zip(sources, itertools.cycle(PALETTE), itertools.cycle(STYLES), strict=False):
-            _curve(axis, table.query("probe == @probe and source == @source"), source, colour, style)
+            _curve(axis, table.query("probe == @probe and source == @source"), source, colour, style, session=runs == 1)
         chance_line(axis, classes)
         axis.set(xscale="log", title=TITLES.get(probe, probe), xlabel="labels")
         axis.grid(axis="y", color="#EEEEEE")
@@ -61,13 +64,20 @@ def label_efficiency_figure(
     axes[0].set_ylabel("balanced accuracy (%)")
     repeats = table["repeat"].nunique()
     over = f"means over {repeats} {draws} draws of labels; dark band: {MEAN}; light band: {SESSION}"
-    text = f"test images of {population}; {over if repeats > 1 else f'1 {draws} draw of labels'}"
+    over = over if repeats > 1 else f"1 {draws} draw of labels"
+    if runs > 1:
+        over = (
+            f"means over up to {runs} pretraining runs, each over {draws} draws of labels; band: 95% interval over runs"
+        )
+    text = f"test images of {population}; {over}"
     caption(figure, text, n=tested, synthetic=synthetic)
     legend_above(figure, *legend_entries(axes[0]))
     return figure
 
 
-def _curve(axis: "Axes", rows: "pd.DataFrame", source: str, colour: str, style: tuple[str, str]) -> None:
+def _curve(
+    axis: "Axes", rows: "pd.DataFrame", source: str, colour: str, style: tuple[str, str], *, session: bool
+) -> None:
     means, halves = zip(
         *(interval(100 * part["balanced_accuracy"].to_numpy()) for _, part in rows.groupby("labels")), strict=True
     )
@@ -75,6 +85,8 @@ def _curve(axis: "Axes", rows: "pd.DataFrame", source: str, colour: str, style: 
     axis.plot(labels, means, style[0], color=colour, marker=style[1], markersize=3.5, linewidth=1.6, label=source)
     low, high = ([m + sign * h for m, h in zip(means, halves, strict=True)] for sign in (-1, 1))
     axis.fill_between(labels, low, high, color=colour, alpha=0.25, linewidth=0)
+    if not session:
+        return
     ends = [session_spread(part["balanced_accuracy"].to_numpy()) for _, part in rows.groupby("labels")]
     low, high = ([100 * end for end in side] for side in zip(*ends, strict=True))
     axis.fill_between(labels, low, high, color=colour, alpha=0.08, linewidth=0)
