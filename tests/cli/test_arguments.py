@@ -59,7 +59,7 @@ def test_a_directory_that_is_no_run_is_named_with_the_one_that_is_meant(tmp_path
 def test_every_run_of_a_comparison_is_checked(tmp_path):
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "config.yaml").write_text("")
-    for value in ("old,nowhere", "[old,nowhere]", "[old, nowhere]"):
+    for value in ("old,nowhere", "[old,nowhere]", "[old, nowhere]", "[[old,old],[nowhere]]"):
         assert message(f"run={value}", command="evaluate").startswith("run=nowhere: there is no nowhere/config.yaml")
 
 
@@ -88,8 +88,9 @@ def test_a_value_without_a_key_is_refused():
 
 
 def test_several_runs_are_passed_on_as_a_list():
-    arguments = ["run=a,b", "run=a", "run=[a,b]", "run='a,b'", "data.root=a,b"]
-    assert prepare_arguments(arguments) == ["run=[a,b]", "run=a", "run=[a,b]", "run='a,b'", "data.root=a,b"]
+    kept = ["run=a", "run=[a,b]", "run='a,b'", "data.root=a,b", "run=[[a,b],[c]]"]
+    assert prepare_arguments(kept) == kept
+    assert prepare_arguments(["run=a,b", "run=[a,b],[c]"]) == ["run=[a,b]", "run=[[a,b],[c]]"]
 
 
 def test_several_choices_of_a_group_that_takes_one_are_refused():

@@ -42,13 +42,14 @@ def check_arguments(arguments: list[str], command: str) -> None:
 
 
 def prepare_arguments(arguments: list[str]) -> list[str]:
-    """Write `run=A,B` as the list `run=[A,B]`, since Hydra would take the comma for a sweep."""
+    """Write `run=A,B` as the list `run=[A,B]`, and `run=[A,B],[C]` as `run=[[A,B],[C]]`: a comma would mean a sweep."""
     return [_as_list(a) if a.startswith("run=") else a for a in arguments]
 
 
 def _as_list(argument: str) -> str:
     key, _, value = argument.partition("=")
-    return f"{key}=[{value}]" if "," in value and value[0] not in "['\"" else argument
+    several = "," in value and (value[0] not in "['\"" or (value[0] == "[" and value[1] != "[" and "],[" in value))
+    return f"{key}=[{value}]" if several else argument
 
 
 def _check_choices(arguments: list[str], command: str) -> None:

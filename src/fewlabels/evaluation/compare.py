@@ -12,8 +12,9 @@ import numpy as np
 from fewlabels.core.atomic_io import write_text
 from fewlabels.core.errors import UserError
 from fewlabels.evaluation.analyses.class_distances import distances_text
+from fewlabels.evaluation.analyses.label_efficiency import SETTINGS
 from fewlabels.evaluation.context import EvaluationContext, load_context
-from fewlabels.evaluation.groups import group_means, name_groups, replicated, summary_sentences
+from fewlabels.evaluation.groups import group_means, name_groups, replicated, run_means_table, summary_sentences
 from fewlabels.evaluation.report import Section, Table, label_efficiency_table, provenance_table, write_report
 from fewlabels.evaluation.result import MAX_CLASSES, save_figures
 from fewlabels.figures.heatmaps import distances_figure
@@ -28,51 +29,48 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
-BUDGET_SETTINGS = ("budgets", "probes", "repeats", "seed", "draws", "max_labels")
-"""Settings of an evaluation that `label_efficiency` takes."""
 
 
 def compare(settings: dict[str, Any], directory: Path) -> None:
-    """Compare several runs, or groups of runs; write label_efficiency.csv, figures, results.json and report.html.
+    """Compare runs, or groups of runs; write label_efficiency.csv, figures, results.json and report.html.
 
     Args:
-        settings: As in conf/evaluate.yaml; `run` is a list of runs, or of lists of runs. The runs of a list differ in
-            their seed, and are the replicates of what the lists compare.
+        settings: As in conf/evaluate.yaml; `run` is a list of runs, or of groups: lists of runs of several seeds.
         directory: Where to write.
 
     Raises:
         UserError: A run cannot be loaded, or the runs do not share their test images.
     """
     groups = name_groups(settings["run"])
-    runs = {name: run for members in groups.values() for name, run in members.items()}
-    contexts = {name: load_context(settings | {"run": run}) for name, run in runs.items()}
-    sources = shared_samples(contexts)
-    first = contexts[next(iter(contexts))]
+    runs = [pair for members in groups.values() for pair in members.items()]
+    contexts = {name: load_context(settings | {"run": run}) for name, run in runs}
+    sources, first = shared_samples(contexts), next(iter(contexts.values()))
     pool, test = next(iter(sources.values()))
     sources[first.start] = first.embed(first.untrained, pool.index), first.embed(first.untrained, test.index)
-    single = label_efficiency(sources, **{name: settings[name] for name in BUDGET_SETTINGS})
-    members = {group: list(names) for group, names in groups.items()}
-    table = group_means(single, members | {first.start: [first.start]}) if replicated(groups) else single
-    classes, synthetic = len(np.unique(pool.labels[pool.labels >= 0])), first.data.synthetic
+    single = label_efficiency(sources, **{name: settings[name] for name in SETTINGS})
+    members = {group: list(names) for group, names in groups.items()} | {first.start: [first.start]}
+    table = group_means(single, members) if replicated(groups) else single
+    synthetic, curve_table = first.data.synthetic, run_means_table if replicated(groups) else label_efficiency_table
     figure = label_efficiency_figure(
-        table, classes=classes, tested=len(test), population=first.population, synthetic=synthetic
-    )
+        table, classes=len(np.unique(pool.labels[pool.labels >= 0])), tested=len(test), population=first.population,
+        draws=settings["draws"], runs=max(map(len, groups.values())), synthetic=synthetic,
+    )  # fmt: skip
     curves = {"label_efficiency": (figure, "Balanced accuracy against the number of labels")}
     distances, heatmaps = compare_distances({n: both[1] for n, both in sources.items()}, settings, synthetic=synthetic)
     save(single, table, curves | heatmaps, directory)
-    seeds = {group: [contexts[name].method.seed for name in names] for group, names in members.items()}
+    seeds = {group: [contexts[name].method.seed for name in names] for group, names in groups.items()}
     sentences = [*summary_sentences(table, seeds), *left_out_sentences(contexts, len(test))]
+    sections = [
+        Section("Label efficiency", list(curves.values()), [curve_table(table, p) for p in table["probe"].unique()]),
+        Section("Embedding space", list(heatmaps.values()), [distances] if heatmaps else []),
+        Section("Provenance", tables=describe_all(contexts), code=[command_line()]),
+    ]
     write_report(
         directory / "report.html", title=f"{len(groups)} networks on {first.population}",
         subtitle=f"Compared {datetime.now().astimezone():%Y-%m-%d %H:%M}; the same labels for all", sentences=sentences,
-        sections=[Section("Label efficiency", list(curves.values()),
-                          [label_efficiency_table(table, probe) for probe in table["probe"].unique()]),
-                  Section("Embedding space", list(heatmaps.values()), [distances] if heatmaps else []),
-                  Section("Provenance", tables=describe_all(contexts), code=[command_line()])],
-        synthetic=synthetic,
+        sections=sections, synthetic=synthetic,
     )  # fmt: skip
-    for sentence in sentences:
-        log.info(sentence)
+    log.info("\n".join(sentences))
 
 
 def save(

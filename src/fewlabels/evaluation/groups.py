@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fewlabels.core.errors import UserError
+from fewlabels.evaluation.report import Table
 from fewlabels.probing.intervals import format_interval, interval, welch
 from fewlabels.probing.probes import TITLES
 
@@ -87,6 +88,17 @@ def group_means(table: "pd.DataFrame", groups: Mapping[str, Sequence[str]]) -> "
         "source": sources, "probe": means["probe"], "labels": means["labels"], "repeat": repeats,
         "balanced_accuracy": means["balanced_accuracy"],
     })  # fmt: skip
+
+
+def run_means_table(means: "pd.DataFrame", probe: str) -> Table:
+    """Means over the runs of each group, with 95% intervals over runs: a row per label budget, a column per group."""
+    rows, groups = means[means["probe"] == probe], list(means["source"].unique())
+    cells = []
+    for labels, part in rows.groupby("labels"):
+        scores = [100 * part.loc[part["source"] == group, "balanced_accuracy"].to_numpy() for group in groups]
+        cells.append([f"{labels:,}", *(format_interval(*interval(values)) for values in scores)])
+    caption = f"{TITLES[probe].capitalize()}: balanced accuracy in %, mean over pretrainings ± 95% interval over these"
+    return Table(caption, ["labels", *groups], cells)
 
 
 def summary_sentences(table: "pd.DataFrame", seeds: Mapping[str, Sequence[int]]) -> list[str]:

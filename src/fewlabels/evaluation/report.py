@@ -10,6 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fewlabels.core.atomic_io import write_text
 from fewlabels.probing.intervals import MEAN, SESSION, format_interval, format_session, interval
 from fewlabels.probing.probes import TITLES
@@ -105,14 +108,14 @@ def label_efficiency_table(table: "pd.DataFrame", probe: str) -> Table:
     sources = list(rows["source"].unique())
     cells = []
     for labels, part in rows.groupby("labels"):
-        scores = [100 * part.loc[part["source"] == source, "balanced_accuracy"] for source in sources]
+        scores = [100 * part.loc[part["source"] == source, "balanced_accuracy"].to_numpy() for source in sources]
         cells.append([f"{labels:,}", *(_cell(values) for values in scores)])
     caption = f"{TITLES[probe].capitalize()}: balanced accuracy in %, mean ± {MEAN} ({SESSION})"
     return Table(caption, ["labels", *sources], cells)
 
 
-def _cell(values: "pd.Series[float]") -> str:
-    """Mean, its interval, and the spread of one labelling session, all in %: "83.1 ± 0.9 (80.2–86.0)"."""
+def _cell(values: NDArray[np.float64]) -> str:
+    """Mean, its interval, and the spread of one labelling session, of values in %: "83.1 ± 0.9 (80.2–86.0)"."""
     session = format_session(values / 100)
     return format_interval(*interval(values)) + ("" if session == "–" else f" ({session})")
 

@@ -29,11 +29,10 @@ def label_efficiency_figure(
     tested: int,
     population: str,
     draws: str = "random",
+    runs: int = 1,
     synthetic: bool = False,
 ) -> "Figure":
-    """Draw one panel per probe and one curve per source.
-
-    The dark band is the mean's 95% interval, the light one the spread of one labelling session.
+    """Draw one panel per probe and one curve per source, with bands of its intervals.
 
     Args:
         table: Columns source, probe, labels, repeat and balanced_accuracy (in [0, 1]).
@@ -41,6 +40,7 @@ def label_efficiency_figure(
         tested: Number of test images.
         population: Which images these are, such as "3 classes held out from pretraining".
         draws: How labels were drawn, "random" or "balanced".
+        runs: Pretrainings per curve, at most; if several, a repeat is the mean of one, and the band is over these.
         synthetic: Whether the images are synthetic.
     """
     probes, sources = list(table["probe"].unique()), list(table["source"].unique())
@@ -50,24 +50,32 @@ def label_efficiency_figure(
     for axis, probe in zip(axes, probes, strict=True):
         rows = table[table["probe"] == probe]
         for source, name, (colour, *style) in zip(sources, names, curve_styles(len(sources)), strict=True):
-            _curve(axis, rows[rows["source"] == source], name, colour, style)
+            _curve(axis, rows[rows["source"] == source], name, colour, style, session=runs == 1)
         chance_line(axis, classes)
         axis.set(xscale="log", title=TITLES.get(probe, probe), xlabel="labels")
         axis.grid(axis="y", color="#EEEEEE")
         _label_ticks(axis, sorted(table["labels"].unique()))
         tidy(axis)
     low, high = axes[0].get_ylim()
-    axes[0].set_ylim(max(low, 0), min(high, 100))
-    axes[0].set_ylabel("balanced accuracy (%)")
-    repeats = table["repeat"].nunique()
-    over = f"means over {repeats} {draws} draws of labels; dark band: {MEAN}; light band: {SESSION}"
-    text = f"test images of {population}; {over if repeats > 1 else f'1 {draws} draw of labels'}"
+    axes[0].set(ylim=(max(low, 0), min(high, 100)), ylabel="balanced accuracy (%)")
+    text = f"test images of {population}; {_over(table['repeat'].nunique(), draws, runs)}"
     caption(figure, text, n=tested, synthetic=synthetic)
     legend_above(figure, *legend_entries(axes[0]))
     return figure
 
 
-def _curve(axis: "Axes", rows: "pd.DataFrame", source: str, colour: str, style: Sequence[str]) -> None:
+def _over(repeats: int, draws: str, runs: int) -> str:
+    """What the means and bands are over."""
+    if runs > 1:
+        return f"means over up to {runs} pretrainings, each over {draws} draws of labels; band: 95% interval over these"
+    if repeats > 1:
+        return f"means over {repeats} {draws} draws of labels; dark band: {MEAN}; light band: {SESSION}"
+    return f"1 {draws} draw of labels"
+
+
+def _curve(
+    axis: "Axes", rows: "pd.DataFrame", source: str, colour: str, style: Sequence[str], *, session: bool
+) -> None:
     means, halves = zip(
         *(interval(100 * part["balanced_accuracy"].to_numpy()) for _, part in rows.groupby("labels")), strict=True
     )
@@ -75,6 +83,8 @@ def _curve(axis: "Axes", rows: "pd.DataFrame", source: str, colour: str, style: 
     axis.plot(labels, means, style[0], color=colour, marker=style[1], markersize=3.5, linewidth=1.6, label=source)
     low, high = ([m + sign * h for m, h in zip(means, halves, strict=True)] for sign in (-1, 1))
     axis.fill_between(labels, low, high, color=colour, alpha=0.25, linewidth=0)
+    if not session:
+        return
     ends = [session_spread(part["balanced_accuracy"].to_numpy()) for _, part in rows.groupby("labels")]
     low, high = ([100 * end for end in side] for side in zip(*ends, strict=True))
     axis.fill_between(labels, low, high, color=colour, alpha=0.08, linewidth=0)

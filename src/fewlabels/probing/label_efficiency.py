@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 DRAWS = ("random", "balanced")
+"""Ways to draw labels. "random": uniform over the pool, which is what labelling images as they come gives, since nobody
+can balance classes before labelling; a class without a label is never predicted. "balanced": as many labels of each
+class, or all of classes with fewer; it answers how well the classes are separated."""
+Tasks = Sequence[tuple[int, int, list[str]]]
+"""(repeat, budget, probes that are given so many labels) of all measurements."""
 MAX_LABELS = 2000
 """Labels that SVC and kNN are given at most: their cost grows with labels times test images."""
 SAID_ABOVE, PARALLEL_ABOVE = 60.0, 30.0
@@ -79,12 +84,10 @@ def label_efficiency(
         probes: Some of `PROBES`.
         repeats: Draws of labels, equal for all sources and nested across budgets; 1 for a budget of all labels.
         seed: Seed of the draws.
-        draws: "random": uniform over the pool, which is what labelling images as they come gives, since nobody can
-            balance classes before labelling; a class that got no label is never predicted. "balanced": as many labels
-            of each class, or all of classes with fewer; it answers how well the classes are separated.
+        draws: One of `DRAWS`.
         max_labels: "svc" and "knn" are given at most this many labels, larger budgets are lowered; None: no limit.
-        n_jobs: Processes that share the work, 1 for none beside this one; None: as many as there are granted cores, if
-            the work is expected to take over `PARALLEL_ABOVE` seconds. The results do not depend on it.
+        n_jobs: Processes that share the work; None: one, or as many as there are granted cores if more than
+            `PARALLEL_ABOVE` seconds of work are expected. The results do not depend on it.
 
     Returns:
         Tidy table: source, probe, labels, repeat, balanced_accuracy (a fraction).
@@ -92,31 +95,42 @@ def label_efficiency(
     Raises:
         UserError: As in `few_label_accuracy` and, without `budgets`, in `label_budgets`.
     """
-    import pandas as pd
-
     labels = _common_labels(sources)
     total = int((labels >= 0).sum())
     budgets = label_budgets(total, len(np.unique(labels[labels >= 0]))) if budgets is None else budgets
     for train, test in sources.values():
         check_probe(train, test, min(budgets), balanced=_balanced(draws))
-    capped = {
-        probe: sorted({b if probe == "linear" else min(b, max_labels or total) for b in budgets}) for probe in probes
-    }
-    arrays = [(train.vectors, labelled(test).vectors) for train, test in sources.values()]
-    tested = labelled(next(iter(sources.values()))[1]).labels
-    tasks = [
-        (repeat, budget, [probe for probe in probes if budget in capped[probe]])
-        for repeat in range(repeats)
-        for budget in sorted(set().union(*capped.values())) if budget < total or repeat == 0
-    ]  # fmt: skip
+    tasks = _tasks(budgets, probes, repeats, total=total, max_labels=max_labels)
     orders = [draw(labels, total, seed=(seed, repeat), draws=draws) for repeat in range(repeats)]
-    calls = [(arrays, labels, tested, orders[repeat][:budget], chosen) for repeat, budget, chosen in tasks]
+    return _measure(sources, tasks, orders, n_jobs)
+
+
+def _measure(
+    sources: Mapping[str, tuple[Embeddings, Embeddings]], tasks: Tasks, orders: Sequence[Any], n_jobs: int | None
+) -> "pd.DataFrame":
+    """Carry out the tasks; the table of `label_efficiency`."""
+    import pandas as pd
+
+    train, test = next(iter(sources.values()))
+    arrays = [(train.vectors, labelled(test).vectors) for train, test in sources.values()]
+    calls = [(arrays, train.labels, labelled(test).labels, orders[r][:budget], chosen) for r, budget, chosen in tasks]
     rows = [
         (source, probe, budget, repeat, score)
         for (repeat, budget, chosen), scores in zip(tasks, _run(calls, n_jobs), strict=True)
         for (source, probe), score in zip(product(sources, chosen), scores, strict=True)
     ]
     return pd.DataFrame(rows, columns=["source", "probe", "labels", "repeat", "balanced_accuracy"])
+
+
+def _tasks(budgets: Sequence[int], probes: Sequence[str], repeats: int, *, total: int, max_labels: int | None) -> Tasks:
+    """All measurements; one repeat for a budget of `total`."""
+    highest = {probe: total if probe == "linear" else max_labels or total for probe in probes}
+    capped = {probe: {min(budget, highest[probe]) for budget in budgets} for probe in probes}
+    return [
+        (repeat, budget, [probe for probe in probes if budget in capped[probe]])
+        for repeat in range(repeats)
+        for budget in sorted(set().union(*capped.values())) if budget < total or repeat == 0
+    ]  # fmt: skip
 
 
 def _run(calls: Sequence[tuple[Any, ...]], n_jobs: int | None) -> list[list[float]]:
