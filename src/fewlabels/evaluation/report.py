@@ -1,7 +1,10 @@
 """report.html: a single file with its figures inside; it loads nothing from elsewhere."""
 
 import base64
+import hashlib
 import io
+import logging
+import math
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,20 +14,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fewlabels.core.atomic_io import write_text
+from fewlabels.figures.embedding_plots import HoverImages, hover_of
+from fewlabels.figures.names import name_key
 from fewlabels.probing.intervals import MEAN, SESSION, format_interval, format_session, interval
 from fewlabels.probing.probes import TITLES
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 PACKAGES = ("fewlabels", "torch", "torchvision", "lightning", "scikit-learn", "umap-learn")
 """Packages whose versions the report lists."""
-DPI = 110
-"""Resolution of the figures in the report."""
+WIDTH = 1920
+"""Of pictures in pixels: twice that of the text column, so that they are sharp on all screens and on paper."""
+MAX_PNG = 400_000
+"""Bytes; larger pictures, which are galleries, become WebP."""
+TILE = 64
+"""Side of the images that appear under the pointer, in pixels, at most."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -53,12 +64,14 @@ class Section:
         figures: (figure, caption).
         tables: Below the figures.
         code: Commands, below the tables.
+        text: Paragraphs, above the figures.
     """
 
     name: str
     figures: Sequence[tuple["Figure", str]] = ()
     tables: Sequence[Table] = ()
     code: Sequence[str] = ()
+    text: Sequence[str] = ()
 
 
 def write_report(
@@ -70,7 +83,7 @@ def write_report(
         file: Where to write.
         title: Heading of the page.
         subtitle: Below the heading.
-        sentences: The main results, in a box at the top.
+        sentences: The main results, in a box at the top, the answer first.
         sections: From top to bottom.
         synthetic: Whether the images are synthetic, which a banner then says.
     """
@@ -78,7 +91,9 @@ def write_report(
 
     loader = PackageLoader("fewlabels.evaluation", "")
     environment = Environment(loader=loader, autoescape=select_autoescape(default=True), undefined=StrictUndefined)
-    shown = [_template_values(section) for section in sections if section.figures or section.tables or section.code]
+    environment.filters["sha256"] = lambda text: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    filled = (s for s in sections if s.figures or s.tables or s.code or s.text)
+    shown = [_template_values(section) for section in filled]
     page = environment.get_template("report.html.j2").render(
         title=title, subtitle=subtitle, sentences=list(sentences), sections=shown, synthetic=synthetic
     )
@@ -90,16 +105,56 @@ def _template_values(section: Section) -> dict[str, Any]:
     return {
         "name": section.name,
         "id": "".join(c if c.isalnum() else "-" for c in section.name.lower()),
-        "figures": [{"data": _base64_png(figure), "caption": caption} for figure, caption in section.figures],
+        "text": section.text,
+        "figures": [_picture(figure, caption) for figure, caption in section.figures],
         "tables": section.tables,
         "code": section.code,
     }
 
 
-def _base64_png(figure: "Figure") -> str:
+def _picture(figure: "Figure", caption: str) -> dict[str, Any]:
+    """What the template needs of a figure; a figure that cannot be drawn is logged, and the page says so."""
+    key = "; ".join(f"{number} = {name}" for name, number in name_key(figure).items())
+    values: dict[str, Any] = {"caption": caption, "key": key, "error": "", "hover": None}
+    try:
+        values |= {"data": _data_uri(figure), "inches": round(float(figure.get_figwidth()), 2)}
+        if found := hover_of(figure):
+            values["hover"] = _hover_values(*found)
+    except Exception as error:  # one figure must not cost the page
+        log.exception("The figure %r could not be drawn.", caption)
+        values["error"] = f"This figure could not be drawn: {type(error).__name__}: {error}"
+    return values
+
+
+def _data_uri(figure: "Figure") -> str:
+    """A figure as PNG or, if that is large, as WebP."""
+    dpi = min(WIDTH / figure.get_figwidth(), 300)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
-    return base64.b64encode(buffer.getvalue()).decode()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    if buffer.tell() > MAX_PNG:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="webp", dpi=dpi, pil_kwargs={"quality": 85})
+        return _base64("webp", buffer)
+    return _base64("png", buffer)
+
+
+def _base64(kind: str, buffer: io.BytesIO) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _hover_values(hover: HoverImages, places: "NDArray[np.float64]") -> dict[str, Any]:
+    """All images in one picture, row by row, and for each its place in the figure and its text."""
+    from PIL import Image
+
+    columns, side = math.ceil(math.sqrt(len(places))), min(TILE, hover.images.shape[-1])
+    sheet = Image.new("RGB", (columns * side, math.ceil(len(places) / columns) * side))
+    for number, image in enumerate(hover.images):
+        tile = Image.fromarray(np.moveaxis(image, 0, -1).squeeze()).resize((side, side))
+        sheet.paste(tile, (number % columns * side, number // columns * side))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "webp", quality=75)
+    data = {"columns": columns, "places": places.round(4).tolist(), "texts": list(hover.texts)}
+    return {"sheet": _base64("webp", buffer), "data": data, "columns": columns}
 
 
 def label_efficiency_table(table: "pd.DataFrame", probe: str) -> Table:

@@ -1,6 +1,7 @@
 """Evaluate one network: run every analysis, write figures, tables, results and report.html."""
 
 import logging
+import shlex
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -8,12 +9,13 @@ from typing import Any
 
 from fewlabels.core.atomic_io import write_text
 from fewlabels.core.errors import UserError
+from fewlabels.core.interfaces import is_images
 from fewlabels.evaluation.context import EvaluationContext, load_context
 from fewlabels.evaluation.report import Section, Table, label_efficiency_table, provenance_table, write_report
 from fewlabels.evaluation.result import SECTIONS, Analysis, AnalysisResult, save_figures
 from fewlabels.training.build import instantiate_node
 from fewlabels.training.loggers import silence_libraries
-from fewlabels.training.run_dir import command_line, save_results
+from fewlabels.training.run_dir import command_line, program, save_results
 from fewlabels.training.wandb_runs import amend_wandb_run
 
 log = logging.getLogger(__name__)
@@ -110,7 +112,37 @@ def report_sections(
     missing = [Table("", ["", ""], [[title, reason] for title, reason in left_out], text=True)] if left_out else []
     drawn = {name: [result.figures[f] for f in names if f in result.figures] for name, names in figures.items()}
     return [
+        *([next_steps(context)] if is_images(context.data) and not (context.embeddings.labels >= 0).any() else []),
         *(Section(name, pictures, tables.get(name, [])) for name, pictures in drawn.items()),
         Section("Left out", tables=missing),
         Section("Provenance", tables=[provenance_table(context.description)], code=[command_line()]),
     ]
+
+
+def next_steps(context: EvaluationContext) -> Section:
+    """What to do with images of which none is labelled: how to label some, and the commands to run then."""
+    root, total, settings = context.image_data.root, len(context.embeddings), context.settings
+    tested = len(context.data.indices("test"))
+    network = settings["run"] or settings["checkpoint"]
+    data = [part for part in shlex.split(context.description["command"]) if part.startswith(("data=", "data."))]
+    evaluation = [f"run={settings['run']}"] if settings["run"] else [f"checkpoint={network}"]
+    text = [
+        f"None of the {total:,} images has a label, so this page cannot say how few labels are enough. Label some: in "
+        f"{root}, make a folder for each class and move images of the class into it, 20 of each, say. Leave all others "
+        "where they are: images in no folder stay unlabelled.",
+        f"Accuracy is measured on the labelled ones of the {tested:,} test images, which pretraining did not see; "
+        "probes learn from those of the training images. The column split of embeddings.parquet says which is which: "
+        "label images of both.",
+        "Then evaluate again, for accuracy against the number of labels, or finetune a classifier:",
+    ]
+    commands = [
+        shlex.join([*_program("evaluate"), *evaluation, *settings["data"]]),
+        shlex.join([*_program("finetune"), *data, *settings["data"], f"checkpoint={network}"]),
+    ]
+    return Section("What to do next", text=text, code=commands)
+
+
+def _program(command: str) -> list[str]:
+    """How this program would be started for another command."""
+    *start, last = program(command)
+    return [*start, last.replace("evaluate", command)]

@@ -1,7 +1,7 @@
 """Plots of the embedding space: UMAP, and a pair plot of the leading principal components."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,23 @@ from fewlabels.figures.style import MUTED, caption, class_colours, legend_above,
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+class HoverImages(NamedTuple):
+    """Points of a figure that have an image, which the report shows under the pointer.
+
+    Attributes:
+        axes: int64 [H], number of the point's axis in the figure.
+        points: [H, 2] in data coordinates.
+        images: uint8 [H, C, S, S].
+        texts: [H], such as path and class.
+    """
+
+    axes: NDArray[np.int64]
+    points: NDArray[Any]
+    images: NDArray[np.uint8]
+    texts: Sequence[str]
+
 
 Groups = Sequence[tuple[str, str, NDArray[np.bool_]]]
 """Name, colour and mask bool [N] of every group of samples."""
@@ -135,3 +152,22 @@ def _class_legend(figure: "Figure", groups: Groups) -> None:
     handles = [Line2D([], [], marker="o", linestyle="", color=colour) for _, colour, _ in groups]
     names = shown_names(figure, [name for name, _, _ in groups], MAX_LENGTH)
     figure.legend(handles, names, loc="upper right", frameon=False, fontsize=9, bbox_to_anchor=(0.98, 0.95))
+
+
+def add_hover(figure: "Figure", hover: HoverImages) -> None:
+    """Let the report show images of a figure's points; a figure in a file has none."""
+    vars(figure)["fewlabels_hover"] = hover
+
+
+def hover_of(figure: "Figure") -> tuple[HoverImages, NDArray[np.float64]] | None:
+    """What `add_hover` added to a figure that has been drawn, and where its points are.
+
+    Returns:
+        The points, and their places [H, 2] as fractions of the width, from the left, and of the height, from the top.
+    """
+    hover: HoverImages | None = vars(figure).get("fewlabels_hover")
+    if hover is None:
+        return None
+    pixels = [figure.axes[k].transData.transform(point) for k, point in zip(hover.axes, hover.points, strict=True)]
+    places = np.asarray(pixels) / [figure.bbox.width, figure.bbox.height]
+    return hover, np.stack([places[:, 0], 1 - places[:, 1]], 1)
