@@ -30,7 +30,7 @@ class RepresentationQuality(Callback):
 
     Args:
         every_n_epochs: Epochs between two measurements.
-        max_samples: Number of images, at most; two views of each are embedded.
+        max_samples: Number of images, at most, a random sample of the validation split; two views of each are embedded.
     """
 
     def __init__(self, every_n_epochs: int = 5, max_samples: int = 512) -> None:
@@ -50,10 +50,9 @@ class RepresentationQuality(Callback):
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():  # the network is in eval mode: validation has just ended
             one, other = (method.embed(method.views(x, generator)).float().cpu().numpy() for _ in range(2))
-        known = {name: float(value) for name in ("loss", "loss_chance")
-                 if (value := trainer.callback_metrics.get(f"val/{name}")) is not None}  # fmt: skip
-        quality = assess(one, other, known)
-        measured = {f"representation/{name}": value for name, value in quality.numbers.items() if name not in known}
+        # Without the loss: this hook runs before the method logs that of this validation, and a collapse shows anyway
+        quality = assess(one, other, {})
+        measured = {f"representation/{name}": value for name, value in quality.numbers.items()}
         pl_module.log_dict(measured, rank_zero_only=True)
         if quality.verdict == COLLAPSED and not self.warned:
             self.warned = True

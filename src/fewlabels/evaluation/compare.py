@@ -146,13 +146,11 @@ def same_samples(name: str, context: EvaluationContext, first: EvaluationContext
 
 
 def summary_sentences(table: "pd.DataFrame") -> list[str]:
-    """For each probe the best network at about 90 labels, and its lead over each other network, paired by draw.
-
-    The networks are single checkpoints: the intervals are over draws of labels.
-    """
+    """For each probe the best of the single checkpoints at about 90 labels, and its lead over each, paired by draw."""
     sentences = []
     for probe, budget, rows in _shown_budgets(table):
-        scores = {s: 100 * r.sort_values("repeat")["balanced_accuracy"].to_numpy() for s, r in rows.groupby("source")}
+        by_repeat = rows.pivot(index="repeat", columns="source", values="balanced_accuracy")
+        scores = {str(source): 100 * by_repeat[source].to_numpy() for source in by_repeat}
         order = sorted(scores, key=lambda source: -scores[source].mean())
         mean, half = interval(scores[order[0]])
         session = format_session(scores[order[0]] / 100)
@@ -182,7 +180,6 @@ def _lead(gain: float, error: float, source: str) -> str:
 def named_groups(members: list[list[str]], contexts: dict[str, EvaluationContext]) -> dict[str, list[str]]:
     """Name groups of networks by their methods, where these differ, else by their first networks."""
     methods = ["+".join(dict.fromkeys(contexts[name].description["method"] for name in group)) for group in members]
-    unique = len(set(methods)) == len(methods)
     titles = [group[0] + (f" and {len(group) - 1} more" if group[1:] else "") for group in members]
     if len(set(methods)) == len(methods):
         titles = [f"{m} ({len(g)} run{'s' if g[1:] else ''})" for m, g in zip(methods, members, strict=True)]
@@ -231,7 +228,7 @@ def group_sentences(table: "pd.DataFrame", groups: dict[str, list[str]], seeds: 
         best = order[0]
         leads = []
         for other in order[1:]:
-            one, two = ([seeds.get(name) for name in groups.get(group, [])] for group in (best, other))
+            one, two = ([seeds.get(name, -1) for name in groups.get(group, [])] for group in (best, other))
             if one and set(one) == set(two) and len(one) == len(two) == len(set(one)):
                 gains = scores[best][np.argsort(one)] - scores[other][np.argsort(two)]
                 leads.append(f"{_lead(*interval(gains), other)}, paired by seed")
