@@ -26,7 +26,12 @@ def make_trainer(folder):
     data = Spirals(n_points=120, noise=0.0, turns=0.5, batch_size=16, seed=0, val_fraction=0.2, test_fraction=0.3)
     data.setup()
     return SimpleNamespace(
-        datamodule=data, is_global_zero=True, default_root_dir=str(folder), loggers=[], global_step=0
+        datamodule=data,
+        is_global_zero=True,
+        default_root_dir=str(folder),
+        loggers=[],
+        global_step=0,
+        sanity_checking=False,
     )
 
 
@@ -57,3 +62,16 @@ def test_a_two_dimensional_embedding_has_no_spearman(tmp_path):
     module = Embedder(lambda x: x)
     SpiralPlots().on_test_epoch_end(make_trainer(tmp_path), module)
     assert module.logged == {}
+
+
+def test_sweeps_compare_the_order_of_validation_points(tmp_path):
+    """Unlike the loss, it does not depend on the scale of the embedding; equal embeddings have no order."""
+    trainer = make_trainer(tmp_path)
+    data = trainer.datamodule
+    position = dict(zip(map(tuple, data.points("val").tolist()), data.position("val").tolist(), strict=True))
+    module = Embedder(lambda x: 1e-3 * torch.tensor([[position[tuple(point)]] for point in x.tolist()]))
+    SpiralPlots().on_validation_epoch_end(trainer, module)
+    assert module.logged == {"val/spearman": pytest.approx(1)}
+    collapsed = Embedder(lambda x: torch.ones(len(x), 1))
+    SpiralPlots().on_validation_epoch_end(trainer, collapsed)
+    assert collapsed.logged == {}

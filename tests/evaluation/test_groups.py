@@ -56,8 +56,9 @@ def test_single_checkpoints_are_paired_by_draw_and_called_the_best_of_them():
     sentence, meaning = summary_sentences(table, {"a": [0], "b": [0], "c": [1]})
     # Student's t for 2 values: 12.706 × std / √2; the lead over c is 10 and -8, that over b is 10 twice: no interval
     assert sentence == (
-        "Support vector machine, 100 labels: a has the highest balanced accuracy, 82.0 ± 25.4%; +1.0 ± 114.4 points "
-        "over c (no clear difference); +10.0 points over b (no interval)."
+        "Support vector machine, 100 labels: a has the highest balanced accuracy, 82.0 ± 25.4% (one labelling session: "
+        "5–95% of draws 60.1–100.0%); +1.0 ± 114.4 points over c (no clear difference); +10.0 points "
+        "over b (no interval)."
     )
     assert meaning.startswith("The best of 3 single checkpoints: intervals are over draws of labels")
     assert "say nothing about other seeds" in meaning

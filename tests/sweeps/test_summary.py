@@ -11,7 +11,13 @@ from omegaconf import OmegaConf
 
 from fewlabels.core.errors import UserError
 from fewlabels.sweeps.jobs import FINISHED, UNFINISHED, read_jobs
-from fewlabels.sweeps.summary import SweepSummary, is_synthetic, summary_figures, summary_table, write_summary
+from fewlabels.sweeps.summary import (
+    SweepSummary,
+    is_synthetic,
+    summary_figures,
+    summary_table,
+    write_summary,
+)
 
 KNN = "val/knn_accuracy"
 
@@ -59,7 +65,16 @@ def test_settings_are_sorted_as_numbers_and_one_setting_has_curves_only(tmp_path
     assert len(pd.read_csv(tmp_path / "sweep.csv")) == 3
     page = (tmp_path / "sweep.html").read_text()
     assert "3 jobs started: 3 finished." in page
-    assert f"Highest {KNN}: 0.5 with lr=0.1." in page
+    assert f"No clear winner in {KNN} among lr=0.1 (0.5), lr=0.02 (0.5), lr=0.003 (0.5): one seed each has no" in page
+
+
+def test_the_first_metric_that_jobs_have_is_compared(tmp_path, write_job):
+    write_job(tmp_path, 0, ["a=1"], {"val/spearman": 0.999, KNN: 0.5})
+    write_job(tmp_path, 1, ["a=2"], {"val/spearman": 0.2, KNN: 0.9})
+    SweepSummary(["val/spearman", KNN]).write(tmp_path)
+    page = (tmp_path / "sweep.html").read_text()
+    assert "No clear winner in val/spearman among a=1 (0.999), a=2 (0.2): one seed each has no interval" in page
+    assert pd.read_csv(tmp_path / "sweep.csv").columns[3] == "val/spearman"
 
 
 def test_a_directory_without_jobs_gets_no_summary(tmp_path):

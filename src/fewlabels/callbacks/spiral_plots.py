@@ -1,5 +1,6 @@
 """Figures and a metric of points on a curve: how well a 1-D embedding recovers their order, and the training pairs."""
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -11,7 +12,10 @@ from fewlabels.figures.spirals import embedding_figure, graph_figure, pairs_figu
 
 
 class SpiralPlots(Callback):
-    """After training, draw the embedding, the neighbour graph and some pairs; in the test, log |Spearman|.
+    """After training, draw the embedding, the neighbour graph and some pairs; in validation and test, log |Spearman|.
+
+    The absolute rank correlation of a 1-D embedding with the position on the curve does not depend on the scale of the
+    embedding, as the loss does, so that sweeps compare jobs by that of the validation points.
 
     Args:
         pairs: Number of anchors whose pairs are drawn.
@@ -38,15 +42,26 @@ class SpiralPlots(Callback):
         pairs = (rows.numpy() for rows in (anchors, positive, negative))
         log_figure(trainer, "pairs", lambda: pairs_figure(train, *pairs))
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log `test/spearman`, the absolute rank correlation of a 1-D embedding with the position on the curve."""
-        from scipy.stats import spearmanr
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log `val/spearman`."""
+        if trainer.is_global_zero and not trainer.sanity_checking:
+            _log_spearman(trainer, pl_module, "val")
 
-        embedding = embed_samples(trainer, pl_module, "test").vectors
-        if embedding.shape[1] == 1:
-            position = _points_of(trainer).position("test")
-            value = abs(float(spearmanr(embedding[:, 0], position).statistic))
-            pl_module.log("test/spearman", value, rank_zero_only=True)
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log `test/spearman`."""
+        _log_spearman(trainer, pl_module, "test")
+
+
+def _log_spearman(trainer: Trainer, pl_module: LightningModule, split: str) -> None:
+    from scipy.stats import spearmanr
+
+    position = _points_of(trainer).position(split)
+    if len(position) < 2:
+        return
+    embedding = embed_samples(trainer, pl_module, split).vectors
+    if embedding.shape[1] == 1 and np.ptp(embedding) > 0:  # equal embeddings have no order
+        value = abs(float(spearmanr(embedding[:, 0], position).statistic))
+        pl_module.log(f"{split}/spearman", value, rank_zero_only=True)
 
 
 def _points_of(trainer: Trainer) -> PointData:

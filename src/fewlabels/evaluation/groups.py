@@ -9,7 +9,7 @@ import numpy as np
 
 from fewlabels.core.errors import UserError
 from fewlabels.evaluation.report import Table
-from fewlabels.probing.intervals import format_interval, interval, welch
+from fewlabels.probing.intervals import SESSION, format_interval, format_session, interval, welch
 from fewlabels.probing.probes import TITLES
 
 if TYPE_CHECKING:
@@ -111,10 +111,11 @@ def summary_sentences(table: "pd.DataFrame", seeds: Mapping[str, Sequence[int]])
         seeds: Name of a group to the seeds of its runs; sources that are not in it, such as the baseline, have none.
     """
     groups = any(len(members) > 1 for members in seeds.values())
-    repeated = table[table["repeat"] > 0]["labels"]  # the budget of all labels has a single draw
-    budget = min((repeated if len(repeated) else table["labels"]).unique(), key=lambda n: (abs(n - 90), n))
     sentences = []
-    for probe, rows in table[table["labels"] == budget].groupby("probe", sort=False):
+    for probe, every in table.groupby("probe", sort=False):
+        repeated = every[every["repeat"] > 0]["labels"]  # the budget of all labels has a single draw
+        budget = min((repeated if len(repeated) else every["labels"]).unique(), key=lambda n: (abs(n - 90), n))
+        rows = every[every["labels"] == budget]
         scores = {s: 100 * r.sort_values("repeat")["balanced_accuracy"].to_numpy() for s, r in rows.groupby("source")}
         order = sorted(scores, key=lambda source: -scores[source].mean())
         best = order[0]
@@ -125,9 +126,11 @@ def summary_sentences(table: "pd.DataFrame", seeds: Mapping[str, Sequence[int]])
             gain, error = interval(compared[0] - compared[1]) if paired else welch(*compared)
             note = " (no interval)" if np.isnan(error) else "" if gain > error else " (no clear difference)"
             leads.append(f"{format_interval(gain, error, '+')} points over {source}{note}")
+        session = "–" if groups else format_session(scores[best] / 100)
+        spread = "" if session == "–" else f" ({SESSION} {session}%)"
         sentences.append(
             f"{TITLES[str(probe)].capitalize()}, {budget} labels: {best} has the highest balanced accuracy, "
-            f"{format_interval(*interval(scores[best]))}%; {'; '.join(leads)}."
+            f"{format_interval(*interval(scores[best]))}%{spread}; {'; '.join(leads)}."
         )
     return [*sentences, replicates_sentence(seeds)]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fewlabels.core.atomic_io import write_text
 from fewlabels.figures.embedding_plots import HoverImages, hover_of
@@ -24,7 +25,6 @@ from fewlabels.probing.probes import TITLES
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
 PACKAGES = ("fewlabels", "torch", "torchvision", "lightning", "scikit-learn", "umap-learn")
 """Packages whose versions the report lists."""

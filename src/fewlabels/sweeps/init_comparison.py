@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fewlabels.core.atomic_io import write_text
-from fewlabels.probing.intervals import format_interval, interval
+from fewlabels.probing.intervals import MEAN, SESSION, format_interval, format_session, interval
 from fewlabels.sweeps.comparability import METRICS, check_complete, check_same_images, read_labelled, read_predictions
 from fewlabels.sweeps.jobs import FINISHED, Job, read_config, read_jobs, varied_keys
 from fewlabels.sweeps.summary import SweepCallback, is_synthetic
@@ -170,17 +170,21 @@ def summary_sentences(table: "pd.DataFrame") -> list[str]:
     first = part["init"].iloc[0]
 
     def accuracy(name: str) -> str:
-        return format_interval(*interval(100 * part.loc[part["init"] == name, "accuracy"].to_numpy()))
+        values = part.loc[part["init"] == name, "accuracy"].to_numpy()
+        session = "" if format_session(values) == "–" else f" (one session {format_session(values)}%)"
+        return f"{format_interval(*interval(100 * values))}%{session}"
 
     sentences = [
         f"With {int(part['labels'].median()):,} labels ({100 * fraction:g}% of the training images), {first}: test "
-        f"accuracy {accuracy(first)}%."
+        f"accuracy {accuracy(first)}."
     ]
+    if " (one session" in sentences[0]:
+        sentences[0] += f" ± is the {MEAN}; one session is {SESSION}."
     for name, (gain, half, repeats) in paired_gains(table, fraction).items():
         verdict = "higher" if gain > half else "lower" if gain < -half else "no clear difference"
         over = f"paired over {repeats} repeats: {verdict}" if repeats > 1 else "with one repeat"
         sentences.append(
-            f"{name[0].upper()}{name[1:]}: {accuracy(name)}%, {format_interval(gain, half, '+')} points {over}."
+            f"{name[0].upper()}{name[1:]}: {accuracy(name)}, {format_interval(gain, half, '+')} points {over}."
         )
     return sentences
 
@@ -191,7 +195,7 @@ def _write_page(sweep: Path, table: "pd.DataFrame", figures: list[tuple[Any, str
 
     columns = ["labels", "images", "init", "repeats", "accuracy", "balanced accuracy", "macro F1", "calibration error",
                "gain"]  # fmt: skip
-    caption = "Test metrics in %, mean ± 95% interval; accuracy gain over the first init, paired"
+    caption = f"Test metrics in %, mean ± {MEAN}; accuracy gain over the first init, paired"
     write_report(
         sweep / "report.html", title="Finetuning: comparison of initial weights", subtitle=str(sweep),
         sentences=summary_sentences(table),

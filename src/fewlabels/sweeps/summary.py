@@ -4,6 +4,7 @@ Rewritten whenever a job ends, so that the summary exists however the sweep ends
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from omegaconf import DictConfig
 from fewlabels.core.atomic_io import write_text
 from fewlabels.core.errors import UserError
 from fewlabels.sweeps.jobs import FAILED, FINISHED, UNFINISHED, Job, read_jobs, varied_keys
+from fewlabels.sweeps.leads import comparison_sentences, job_label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,25 +59,27 @@ class SweepSummary(SweepCallback):
     """Keep sweep.csv, figures and sweep.html up to date.
 
     Args:
-        metric: Of results.json, that jobs are compared by; of validation data, since settings are chosen by it.
+        metric: Of results.json, that jobs are compared by, higher is better; of validation data, since settings are
+            chosen by it. Of several, the first that a finished job has.
     """
 
     page = "sweep.html"
 
-    def __init__(self, metric: str) -> None:
-        self.metric = metric
+    def __init__(self, metric: str | Sequence[str]) -> None:
+        self.metrics = [metric] if isinstance(metric, str) else list(metric)
 
     def write(self, sweep: Path) -> bool:
         """Write sweep.csv, figures and sweep.html."""
-        return write_summary(sweep, self.metric)
+        return write_summary(sweep, *self.metrics)
 
 
-def write_summary(sweep: Path, metric: str) -> bool:
+def write_summary(sweep: Path, *metrics: str) -> bool:
     """Write sweep.csv, figures and sweep.html; nothing if no job was started."""
     jobs = read_jobs(sweep)
     if not jobs:
         return False
     keys = varied_keys(jobs)
+    metric = next((name for name in metrics if any(name in job.results for job in jobs)), metrics[-1])
     write_text(sweep / "sweep.csv", summary_table(jobs, keys, metric).to_csv(index=False))
     figures = summary_figures(jobs, keys, metric)
     (sweep / "figures").mkdir(exist_ok=True)
@@ -115,7 +119,7 @@ def summary_figures(jobs: list[Job], keys: list[str], metric: str) -> dict[str, 
                           text=text, synthetic=synthetic),
             f"{metric} over {axes[0]} and {axes[1]}",
         )  # fmt: skip
-    if curves := {_job_label(job, keys): curve for job in jobs if len((curve := _curve(job, metric))[0])}:
+    if curves := {job_label(job, keys): curve for job in jobs if len((curve := _curve(job, metric))[0])}:
         figures["curves"] = (curves_figure(curves, metric=metric, synthetic=synthetic), f"{metric} during training")
     return figures
 
@@ -148,11 +152,9 @@ def _write_page(sweep: Path, jobs: list[Job], keys: list[str], metric: str, figu
     from fewlabels.training.run_dir import command_line
 
     states = {state: [job for job in jobs if job.state == state] for state in (FINISHED, UNFINISHED, FAILED)}
-    best = max(states[FINISHED], key=lambda job: job.results.get(metric, -np.inf), default=None)
     counts = ", ".join(f"{len(group)} {state}" for state, group in states.items() if group)
     sentences = [f"{len(jobs)} jobs started: {counts}."]
-    if best and metric in best.results:
-        sentences.append(f"Highest {metric}: {best.results[metric]:.4g} with {_job_label(best, keys)}.")
+    sentences += comparison_sentences(states[FINISHED], keys, metric)
     rows = [[_link(sweep, job), *(job.overrides.get(key, "") for key in keys), job.state,
              f"{job.results[metric]:.4g}" if metric in job.results else "–"] for job in jobs]  # fmt: skip
     errors = [[_link(sweep, job), job.error] for job in states[FAILED]]
@@ -172,10 +174,6 @@ def _link(sweep: Path, job: Job) -> Markup:
     report = job.directory / "report.html"
     target = (report if report.is_file() else job.directory).relative_to(sweep)
     return Markup('<a href="{}">{}</a>').format(target, job.directory.name)
-
-
-def _job_label(job: Job, keys: list[str]) -> str:
-    return " ".join(f"{key.rpartition('.')[2]}={job.overrides.get(key)}" for key in keys) or f"job {job.directory.name}"
 
 
 def _sort_key(text: str) -> tuple[float, str]:
