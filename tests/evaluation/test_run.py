@@ -286,7 +286,7 @@ def test_evaluate_writes_figures_tables_embeddings_and_a_report(evaluated):
     for name in names:
         assert (run / "figures" / f"{name}.png").stat().st_size > 5000, name
     table = pd.read_csv(run / "label_efficiency.csv")
-    assert set(table["source"]) == {"pretrained", "untrained", "pixels (PCA)"}
+    assert set(table["source"]) == {"pretrained", "random init", "pixels (PCA)"}
     assert sorted(table["labels"].unique()) == [30, 60, 90]
     assert table["balanced_accuracy"].between(0, 1).all()
     embeddings = Embeddings.load(run / "embeddings.parquet")

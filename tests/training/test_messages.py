@@ -21,7 +21,7 @@ def test_a_summary_has_the_results_and_the_next_commands(tmp_path, monkeypatch):
     assert lines[:4] == [
         "Trained 3 epochs in 1 min 1 s (seed 0).",
         "val loss 1.234 (chance level 5.500)",
-        "val kNN accuracy: 50.0% (random init 25.0%)",
+        "val kNN accuracy: 50.0% (before training 25.0%)",
         "SYNTHETIC images: these numbers say nothing about real ones. Real images: data.root=FOLDER",
     ]
     assert lines[-1] == f"Train longer: python src/pretrain.py resume={tmp_path} trainer.max_epochs=6"

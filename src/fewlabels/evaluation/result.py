@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from fewlabels.evaluation.context import EvaluationContext
 
 log = logging.getLogger(__name__)
-TRAINED, UNTRAINED, PIXELS = "pretrained", "untrained", "pixels (PCA)"
-"""Sources of embeddings, as tables and figures name them."""
+TRAINED, PIXELS = "pretrained", "pixels (PCA)"
+"""Sources of embeddings, as tables and figures name them, beside the network before training, `context.start`."""
 SECTIONS = ("Label efficiency", "Curve recovery", "Representation quality", "Embedding space", "Images")
 """Sections of the report in order; a section that an analysis adds comes last."""
 MAX_CLASSES = 30

@@ -97,7 +97,11 @@ def _verdict(numbers: Mapping[str, float]) -> tuple[str, str, str]:
         return LEARNING, "no metric shows that the network has been trained", "Pretrain it first."
     if knn <= untrained:
         advice = "Train longer, or choose augmentations that change only what does not depend on the class."
-        return LEARNING, f"val kNN accuracy {knn:.1%} is not above the untrained network's {untrained:.1%}", advice
-    gain = f", val kNN accuracy {knn:.1%} (untrained network {untrained:.1%})" if knn > untrained else ""
+        return (
+            LEARNING,
+            f"val kNN accuracy {knn:.1%} is not above the {untrained:.1%} of the network before training",
+            advice,
+        )
+    gain = f", val kNN accuracy {knn:.1%} (before training {untrained:.1%})" if knn > untrained else ""
     reason = f"effective rank {rank:.0f}, alignment {numbers['alignment']:.2f}{gain}"
     return GOOD, reason, "More epochs may still improve it."

@@ -83,7 +83,7 @@ def summarise_run(results: Mapping[str, float], directory: Path, *, synthetic: b
     lines += _test_lines(results)
     for name, label in (("knn", "kNN"), ("linear", "linear probe")):
         if (key := f"val/{name}_accuracy") in results:
-            before = f" (random init {results[f'{key}_untrained']:.1%})" if f"{key}_untrained" in results else ""
+            before = f" (before training {results[f'{key}_untrained']:.1%})" if f"{key}_untrained" in results else ""
             lines.append(f"val {label} accuracy: {results[key]:.1%}{before}")
     if synthetic:
         lines.append("SYNTHETIC images: these numbers say nothing about real ones. Real images: data.root=FOLDER")

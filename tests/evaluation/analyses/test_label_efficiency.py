@@ -3,16 +3,17 @@ import pandas as pd
 import pytest
 
 from fewlabels.evaluation.analyses.label_efficiency import LabelEfficiency, capped_text, summary_sentences
-from fewlabels.evaluation.result import PIXELS, TRAINED, UNTRAINED
+from fewlabels.evaluation.result import PIXELS, TRAINED
 from fewlabels.probing.intervals import interval, session_spread
 
+START = "random init"
 COLUMNS = ["source", "probe", "labels", "repeat", "balanced_accuracy"]
 
 
 def test_sentences_have_the_accuracy_the_gain_and_the_sufficient_number_of_labels():
     scores = {
         TRAINED: {30: (0.60, 0.64), 80: (0.78, 0.82), 200: (0.86, 0.88), 1000: (0.90,)},
-        UNTRAINED: {30: (0.40, 0.40), 80: (0.60, 0.62), 200: (0.70, 0.70), 1000: (0.75,)},
+        START: {30: (0.40, 0.40), 80: (0.60, 0.62), 200: (0.70, 0.70), 1000: (0.75,)},
         PIXELS: {30: (0.99, 0.99), 80: (0.99, 0.99), 200: (0.99, 0.99), 1000: (0.99,)},
     }
     rows = [(source, "svc", labels, repeat, value) for source, by_labels in scores.items()
@@ -21,18 +22,18 @@ def test_sentences_have_the_accuracy_the_gain_and_the_sufficient_number_of_label
     # 80 is closest to 90 labels. The gains at 80 labels are 18 and 20; t is 12.706 for 2 repeats, so the intervals are
     # 12.706 × 2.828 / √2 and 12.706 × 1.414 / √2; one session 80 ± 6.314 × 2.828 × √1.5.
     # 95% of 90.0% is 85.5%, which 200 labels reach
-    assert summary_sentences(table, "3 classes") == [
+    assert summary_sentences(table, "3 classes", START) == [
         "Support vector machine: balanced accuracy 80.0 ± 25.4% with 80 labels on 3 classes (mean's 95% interval over "
-        "2 random draws of labels; one labelling session: 5–95% of draws 58.1–100.0%), +19.0 ± 12.7 points over the "
-        "untrained network; 200 labels reach 95% of the accuracy with 1,000 (90.0%)."
+        "2 random draws of labels; one labelling session: 5–95% of draws 58.1–100.0%), +19.0 ± 12.7 points over "
+        "random init; 200 labels reach 95% of the accuracy with 1,000 (90.0%)."
     ]
 
 
 def test_the_total_of_a_probe_is_its_own():
     scores = {"linear": {30: 0.5, 90: 0.7, 3000: 0.9}, "knn": {30: 0.5, 90: 0.7, 2000: 0.8}}
-    rows = [(source, probe, labels, 0, value) for source in (TRAINED, UNTRAINED)
+    rows = [(source, probe, labels, 0, value) for source in (TRAINED, START)
             for probe, by_labels in scores.items() for labels, value in by_labels.items()]  # fmt: skip
-    linear, knn = summary_sentences(pd.DataFrame(rows, columns=COLUMNS), "x")
+    linear, knn = summary_sentences(pd.DataFrame(rows, columns=COLUMNS), "x", START)
     assert "3,000 labels reach 95% of the accuracy with 3,000 (90.0%)" in linear
     assert "2,000 labels reach 95% of the accuracy with 2,000 (80.0%)" in knn
 
@@ -48,8 +49,8 @@ def test_a_cap_on_labels_is_said():
 
 
 def test_a_single_repeat_has_no_interval():
-    rows = [(source, "knn", labels, 0, 0.5) for source in (TRAINED, UNTRAINED) for labels in (30, 60)]
-    (sentence,) = summary_sentences(pd.DataFrame(rows, columns=COLUMNS), "x")
+    rows = [(source, "knn", labels, 0, 0.5) for source in (TRAINED, START) for labels in (30, 60)]
+    (sentence,) = summary_sentences(pd.DataFrame(rows, columns=COLUMNS), "x", START)
     assert "balanced accuracy 50.0% with 60 labels on x, +0.0 points over" in sentence
     assert "; 30 labels reach" in sentence
 
@@ -83,14 +84,14 @@ def test_both_intervals_are_in_a_table_of_their_own(result):
 def test_all_sources_get_the_same_budgets_and_repeats(result):
     table = result.tables["label_efficiency"]
     assert list(table.columns) == COLUMNS
-    assert list(table["source"].unique()) == [TRAINED, UNTRAINED, PIXELS]
+    assert list(table["source"].unique()) == [TRAINED, START, PIXELS]
     for _, rows in table.groupby("source"):
         assert sorted(zip(rows["labels"], rows["repeat"], strict=True)) == [(4, 0), (4, 1), (10, 0), (10, 1)]
 
 
 def test_metrics_are_means_over_repeats_with_a_suffix_per_source(result):
     table = result.tables["label_efficiency"]
-    for source, suffix in {TRAINED: "", UNTRAINED: "_untrained", PIXELS: "_pixels"}.items():
+    for source, suffix in {TRAINED: "", START: "_untrained", PIXELS: "_pixels"}.items():
         rows = table[(table["source"] == source) & (table["labels"] == 4)]
         assert result.metrics[f"efficiency/linear_4{suffix}"] == pytest.approx(rows["balanced_accuracy"].mean())
     assert len(result.metrics) == 6

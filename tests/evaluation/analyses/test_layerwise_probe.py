@@ -4,7 +4,7 @@ import torch
 
 from fewlabels.core.backbones import blocks
 from fewlabels.evaluation.analyses.layerwise_probe import LayerwiseProbe
-from fewlabels.evaluation.result import TRAINED, UNTRAINED
+from fewlabels.evaluation.result import TRAINED
 from fewlabels.probing.embeddings import Embeddings
 from fewlabels.probing.label_efficiency import few_label_accuracy
 
@@ -42,6 +42,6 @@ def test_at_most_all_labels_of_the_pool_are_used(context, drawn, max_labels, lab
     assert options["labels"] == labels
     assert options["classes"] == 2
     assert options["tested"] == 28
-    assert set(table["source"]) == {TRAINED, UNTRAINED}
+    assert set(table["source"]) == {TRAINED, context.start}
     assert set(table["repeat"]) == {0, 1}
     assert np.isfinite(table["balanced_accuracy"]).all()

@@ -42,6 +42,6 @@ class CurveRecovery:
             },
             sentences=[
                 f"The 1-D embedding orders {len(part):,} held-out points along the curve with |Spearman| = "
-                f"{trained:.4f} (best 1; untrained network {untrained:.4f})."
+                f"{trained:.4f} (best 1; {context.start} {untrained:.4f})."
             ],
         )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fewlabels.core.interfaces import Modality
 from fewlabels.evaluation.context import EvaluationContext
-from fewlabels.evaluation.result import PIXELS, TRAINED, UNTRAINED, AnalysisResult
+from fewlabels.evaluation.result import PIXELS, TRAINED, AnalysisResult
 from fewlabels.figures.label_efficiency import label_efficiency_figure
 from fewlabels.probing.embeddings import Embeddings
 from fewlabels.probing.intervals import MEAN, SESSION, format_interval, format_session, interval, interval_table
@@ -23,12 +23,13 @@ SETTINGS = ("budgets", "probes", "repeats", "seed", "draws", "max_labels")
 """Of conf/evaluate.yaml, that `probing.label_efficiency` takes."""
 CHUNK = 512
 """Images whose pixels are in memory as floats at a time."""
-SUFFIXES = {TRAINED: "", UNTRAINED: "_untrained", PIXELS: "_pixels"}
+SUFFIXES = {TRAINED: "", PIXELS: "_pixels"}
+"""Of metrics, by source; that of the network before training is "_untrained"."""
 
 
 @dataclass(frozen=True)
 class LabelEfficiency:
-    """Balanced accuracy of probes on the trained network, the untrained one, and principal components of the pixels.
+    """Balanced accuracy of probes on the trained network, on it before training, and on components of the pixels.
 
     Attributes:
         pixel_images: The principal components are fitted on an even sample of the training images, of this size up to
@@ -55,7 +56,9 @@ class LabelEfficiency:
             population=context.population, draws=settings["draws"], synthetic=context.data.synthetic,
         )  # fmt: skip
         metrics = {
-            f"efficiency/{probe}_{labels}{SUFFIXES[str(source)]}": float(rows["balanced_accuracy"].mean())
+            f"efficiency/{probe}_{labels}{SUFFIXES.get(str(source), '_untrained')}": float(
+                rows["balanced_accuracy"].mean()
+            )
             for (source, probe, labels), rows in table.groupby(["source", "probe", "labels"])
         }
         asked = max(settings["budgets"] or [int((pool.labels >= 0).sum())])
@@ -63,14 +66,14 @@ class LabelEfficiency:
         caption = "Balanced accuracy against the number of labels"
         return AnalysisResult(
             metrics, {"label_efficiency": (figure, caption)}, tables,
-            summary_sentences(table, context.population, settings["draws"]),
+            summary_sentences(table, context.population, context.start, settings["draws"]),
             left_out=capped_text(settings["probes"], asked, settings["max_labels"]),
         )  # fmt: skip
 
     def _sources(
         self, context: EvaluationContext, pool: Embeddings, test: Embeddings
     ) -> dict[str, tuple[Embeddings, Embeddings]]:
-        """Pool and test embeddings of the trained network, the untrained one, and pixel components."""
+        """Pool and test embeddings of the trained network, of the network before training, and pixel components."""
         train = context.data.indices("train")
         train = train[:: max(1, len(train) // self.pixel_images)]
         read = context.image_data.images
@@ -80,7 +83,7 @@ class LabelEfficiency:
         pixels = pixel_components(read(train).numpy(), *chunks)
         raw = [Embeddings(x, part.labels, part.index) for x, part in zip(pixels, (pool, test), strict=True)]
         untrained = [context.embed(context.untrained, part.index) for part in (pool, test)]
-        return {TRAINED: (pool, test), UNTRAINED: (untrained[0], untrained[1]), PIXELS: (raw[0], raw[1])}
+        return {TRAINED: (pool, test), context.start: (untrained[0], untrained[1]), PIXELS: (raw[0], raw[1])}
 
 
 def capped_text(probes: Sequence[str], asked: int, max_labels: int | None) -> list[str]:
@@ -95,13 +98,13 @@ def capped_text(probes: Sequence[str], asked: int, max_labels: int | None) -> li
     ]
 
 
-def summary_sentences(table: "pd.DataFrame", population: str, draws: str = "random") -> list[str]:
-    """For each probe: accuracy at about 90 labels, the gain over the untrained network, and how many labels suffice."""
+def summary_sentences(table: "pd.DataFrame", population: str, start: str, draws: str = "random") -> list[str]:
+    """For each probe: accuracy at about 90 labels, the gain over the source `start`, and how many labels suffice."""
     sentences = []
     for probe, rows in table.groupby("probe", sort=False):
         total = int(rows["labels"].max())
         budget = min(rows["labels"].unique(), key=lambda n: (abs(n - 90), n))
-        trained, untrained = (_scores(rows, source, budget) for source in (TRAINED, UNTRAINED))
+        trained, untrained = (_scores(rows, source, budget) for source in (TRAINED, start))
         mean, half = interval(trained)
         gain, error = interval(trained - untrained)
         full = float(_scores(rows, TRAINED, total).mean())
@@ -112,7 +115,7 @@ def summary_sentences(table: "pd.DataFrame", population: str, draws: str = "rand
         )
         sentences.append(
             f"{TITLES[str(probe)].capitalize()}: balanced accuracy {format_interval(mean, half)}% with {budget} labels "
-            f"on {population}{spread}, {format_interval(gain, error, '+')} points over the untrained network; "
+            f"on {population}{spread}, {format_interval(gain, error, '+')} points over {start}; "
             f"{enough:,} labels reach 95% of the accuracy with {total:,} ({full:.1f}%)."
         )
     return sentences

@@ -9,7 +9,7 @@ from torch import Tensor
 from fewlabels.core.backbones import Backbone, blocks
 from fewlabels.core.interfaces import Modality
 from fewlabels.evaluation.context import EvaluationContext
-from fewlabels.evaluation.result import TRAINED, UNTRAINED, AnalysisResult
+from fewlabels.evaluation.result import TRAINED, AnalysisResult
 from fewlabels.figures.layerwise_probe import layerwise_probe_figure
 from fewlabels.probing.embeddings import Embeddings, extract, pooled_blocks
 from fewlabels.probing.label_efficiency import few_label_accuracy
@@ -30,7 +30,7 @@ class LayerwiseProbe:
     max_labels: int = 300
 
     def run(self, context: EvaluationContext) -> AnalysisResult:
-        """Probe every block of the trained and of the untrained network.
+        """Probe every block of the trained network, and of it before training.
 
         Raises:
             UserError: There are too few labels.
@@ -41,14 +41,14 @@ class LayerwiseProbe:
         check_labels(pool, context.test_embeddings)
         labels = min(self.max_labels, int((pool.labels >= 0).sum()))
         rows = []
-        for source, network in ((TRAINED, context.method.backbone), (UNTRAINED, context.untrained)):
+        for source, network in ((TRAINED, context.method.backbone), (context.start, context.untrained)):
             for name, parts in _block_embeddings(context, network).items():
                 scores = few_label_accuracy(
                     *parts, probe="linear", labels=labels, repeats=context.settings["repeats"],
                     seed=context.settings["seed"], draws=context.settings["draws"],
                 )  # fmt: skip
                 rows += [(source, name, repeat, score) for repeat, score in enumerate(scores)]
-                suffix = "_untrained" if source == UNTRAINED else ""
+                suffix = "_untrained" if source == context.start else ""
                 result.metrics[f"layers/{name.replace(' ', '_')}{suffix}"] = float(scores.mean())
         table = pd.DataFrame(rows, columns=["source", "layer", "repeat", "balanced_accuracy"])
         figure = layerwise_probe_figure(
