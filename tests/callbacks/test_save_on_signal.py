@@ -28,7 +28,7 @@ class Shrink(Method):
         return {"loss": loss, "loss_chance": loss.new_tensor(1.0)}
 
 
-def fit(folder, *callbacks, resume=None):
+def fit(folder, *callbacks, resume=None, **options):
     torch.manual_seed(0)
     method = Shrink(
         backbone=mlp(channels=2, hidden=[4], dim=3), optimizer=OptimizerConfig(name="adamw", lr=0.1), seed=0
@@ -36,7 +36,7 @@ def fit(folder, *callbacks, resume=None):
     trainer = Trainer(
         accelerator="cpu", devices=1, max_epochs=2, logger=False, enable_checkpointing=False, num_sanity_val_steps=0,
         enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
-        default_root_dir=str(folder), callbacks=list(callbacks),
+        default_root_dir=str(folder), callbacks=list(callbacks), **options,
     )  # fmt: skip
     data = Spirals(n_points=100, noise=0.05, turns=1, batch_size=16, seed=0, val_fraction=0.2, test_fraction=0.0)
     trainer.fit(method, data, ckpt_path=resume, weights_only=True)
@@ -83,6 +83,17 @@ def test_preemption_is_forwarded_after_saving(tmp_path):
     finally:
         signal.signal(signal.SIGUSR2, before)
     resumed, uninterrupted = fit(tmp_path, SaveOnSignal(), resume=last), fit(tmp_path / "other")
+    assert all(torch.equal(value, uninterrupted[name]) for name, value in resumed.items())
+
+
+@pytest.mark.parametrize(("step", "ended"), [(0, 1), (1, 2), (2, 3)])  # 5 batches make 3 steps: 2, 2 and 1 batches
+def test_gradients_that_are_being_accumulated_are_used_before_the_run_stops(step, ended, tmp_path):
+    with pytest.raises(SystemExit):
+        fit(tmp_path, SaveOnSignal(), Terminate(step), accumulate_grad_batches=2)  # comes with the step's first batch
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] == ended
+    resumed = fit(tmp_path, SaveOnSignal(), resume=last, accumulate_grad_batches=2)
+    uninterrupted = fit(tmp_path / "other", accumulate_grad_batches=2)
     assert all(torch.equal(value, uninterrupted[name]) for name, value in resumed.items())
 
 

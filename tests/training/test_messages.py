@@ -2,12 +2,15 @@
 
 import logging
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from fewlabels.training.messages import announce, describe_init, summarise_run
+from fewlabels.core.optim import OptimizerConfig
+from fewlabels.training.messages import announce, change_of_rate, describe_init, summarise_run, train_longer
 
 RESULTS = {
     "epochs": 3, "seconds": 61.2, "seed": 0, "val/loss": 1.234, "val/loss_chance": 5.5, "val/knn_accuracy": 0.5,
@@ -17,23 +20,50 @@ RESULTS = {
 
 def test_a_summary_has_the_results_and_the_next_commands(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["src/pretrain.py"])
-    lines = summarise_run(RESULTS, tmp_path, synthetic=True, resumable=True)
+    lines = summarise_run(RESULTS, tmp_path, synthetic=True)
     assert lines[:4] == [
         "Trained 3 epochs in 1 min 1 s (seed 0).",
         "val loss 1.234 (chance level 5.500)",
         "val kNN accuracy: 50.0% (before training 25.0%)",
         "SYNTHETIC images: these numbers say nothing about real ones. Real images: data.root=FOLDER",
     ]
-    assert lines[-1] == f"Train longer: python src/pretrain.py resume={tmp_path} trainer.max_epochs=6"
 
 
 def test_a_summary_leaves_out_what_does_not_apply(tmp_path):
-    text = "\n".join(summarise_run(RESULTS, tmp_path, synthetic=False, resumable=False))
+    text = "\n".join(summarise_run(RESULTS, tmp_path, synthetic=False))
     assert "SYNTHETIC" not in text
     assert "resume=" not in text
     assert "Figures" not in text
     (tmp_path / "figures").mkdir()
-    assert f"Figures: {tmp_path / 'figures'}" in summarise_run(RESULTS, tmp_path, synthetic=False, resumable=False)
+    assert f"Figures: {tmp_path / 'figures'}" in summarise_run(RESULTS, tmp_path, synthetic=False)
+
+
+COSINE = OptimizerConfig(name="sgd", lr=1.0, min_lr_fraction=0.2)
+ENDS_AT = (
+    "the learning rate goes from 20% of its full value to 60%, where the cosine schedule of {0} epochs is at epoch"
+)
+
+
+@pytest.mark.parametrize(("state", "change", "note"), [
+    ((3, 3, 30, -1), " trainer.max_epochs=6", ENDS_AT.format(6) + " 3"), ((3, 5, 30, -1), "", None),
+    ((4, 10, 40, 40), " trainer.max_steps=80", ENDS_AT.format(8) + " 4"),
+])  # fmt: skip
+def test_the_advice_to_train_longer_says_what_the_learning_rate_will_do(monkeypatch, state, change, note):
+    monkeypatch.setattr(sys, "argv", ["src/pretrain.py"])
+    trainer = SimpleNamespace(
+        **dict(zip(("current_epoch", "max_epochs", "global_step", "max_steps"), state, strict=True))
+    )
+    line = train_longer(trainer, COSINE, Path("run"))
+    assert line.startswith(f"Train longer: python src/pretrain.py resume=run{change}")
+    assert (note in line) if note else line.endswith("resume=run")
+
+
+def test_a_constant_rate_continues_and_a_half_done_cosine_is_stretched():
+    constant = OptimizerConfig(name="sgd", lr=1.0, schedule="constant")
+    assert change_of_rate(constant, 3, 3, 6) == "the learning rate stays constant"
+    cosine = OptimizerConfig(name="sgd", lr=1.0)
+    text = change_of_rate(cosine, 2, 4, 6)  # (1 + cos(pi / 2)) / 2 and (1 + cos(pi / 3)) / 2
+    assert text.startswith("the learning rate goes from 50% of its full value to 75%")
 
 
 @pytest.mark.parametrize(("metrics", "line"), [
@@ -44,7 +74,7 @@ def test_a_summary_leaves_out_what_does_not_apply(tmp_path):
      "test accuracy 50.0%, balanced accuracy 40.0%, macro F1 0.333, calibration error 0.100"),
 ])  # fmt: skip
 def test_each_kind_of_run_has_its_test_line(tmp_path, metrics, line):
-    assert line in summarise_run(RESULTS | metrics, tmp_path, synthetic=False, resumable=False)
+    assert line in summarise_run(RESULTS | metrics, tmp_path, synthetic=False)
 
 
 class Classifier(nn.Module):

@@ -17,7 +17,8 @@ from fewlabels.cli.app import compose_config
 from fewlabels.core.errors import UserError
 from fewlabels.sweeps.jobs import check_unchanged
 from fewlabels.training.config_checks import ConfigError
-from fewlabels.training.resume import resumed_config
+from fewlabels.training.provenance import load_provenance
+from fewlabels.training.resume import check_resumable, resumed_config
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "run-0.1"
 IMAGES = (
@@ -107,6 +108,38 @@ def test_a_resumed_run_may_be_longer_but_keeps_its_settings(run, resume, tmp_pat
     resume("run", "trainer.max_epochs=2")
     assert json.loads((tmp_path / "run" / "results.json").read_text())["epochs"] == 2
     assert any(not torch.equal(before[name], value) for name, value in weights(tmp_path / "run").items())
+
+
+def test_a_run_that_max_steps_or_max_time_ended_is_resumed(run, resume, tmp_path, weights, assert_same):
+    options = (*POINTS, *QUIET, "trainer.max_epochs=3", "method.optimizer.schedule=constant")
+    run("pretrain", "whole", *options)
+    steps = torch.load(tmp_path / "whole" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    run("pretrain", "run", *options, f"trainer.max_steps={steps // 2}")
+    with pytest.raises(
+        UserError, match=rf"done {steps // 2} steps, and trainer\.max_steps={steps // 2}: .*={steps // 2 * 2}\."
+    ):
+        resume("run")
+    resume("run", "trainer.max_steps=-1", "trainer.max_time=00:00:00:00")  # one step, or none
+    resume("run", "trainer.max_steps=-1", "trainer.max_time=null")
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
+    lines = load_provenance(tmp_path / "run")
+    assert [(line["event"], line["step"]) for line in lines][:2] == [("start", 0), ("resume", steps // 2)]
+
+
+def test_a_run_that_stopped_early_needs_more_epochs(tmp_path):
+    state = {"wait_count": 3, "stopped_epoch": 4, "best_score": 0.0, "patience": 3}
+    checkpoint = {
+        "optimizer_states": [], "global_step": 50, "callbacks": {"EarlyStopping{}": state},
+        "loops": {"fit_loop": {"epoch_progress": {"current": {"processed": 5}}}},
+        "fewlabels": {"config": {"trainer": {"max_epochs": 100}}},
+    }  # fmt: skip
+    (tmp_path / "results.json").write_text('{"epochs": 5}')
+    limits = {"max_steps": -1, "fingerprint": None}
+    with pytest.raises(UserError, match=r"has done 5 epochs.* nothing is left to do after early stopping.*=200\."):
+        check_resumable(checkpoint, tmp_path, max_epochs=100, **limits)
+    check_resumable(checkpoint, tmp_path, max_epochs=200, **limits)
+    state |= {"wait_count": 0, "stopped_epoch": 0}  # trainer.max_time ended it
+    check_resumable(checkpoint, tmp_path, max_epochs=100, **limits)
 
 
 @pytest.mark.parametrize(("text", "message"), [

@@ -1,12 +1,16 @@
 """The run directory: config.yaml, results.json, and the command line that made it."""
 
 import json
+import os
+import platform
+import subprocess
 import sys
 
 import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
+from fewlabels.core.errors import UserError
 from fewlabels.training.run_dir import (
     command_line,
     current_run_dir,
@@ -16,6 +20,7 @@ from fewlabels.training.run_dir import (
     program,
     recorded_command,
     run_dir_of,
+    run_lock,
     save_config,
     save_results,
 )
@@ -93,3 +98,40 @@ def test_the_run_directory_is_that_of_the_job(monkeypatch):
     job = OmegaConf.create({"runtime": {"output_dir": "runs/x"}})
     monkeypatch.setattr(HydraConfig, "get", lambda: job)
     assert str(current_run_dir()) == "runs/x"
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from fewlabels.training.run_dir import run_lock
+with run_lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.subprocess
+def test_two_processes_cannot_train_one_run_and_a_killed_one_leaves_it_free(tmp_path):
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        message = rf"is being trained by process {holder.pid} on {platform.node()}\. Wait until .*resume={tmp_path}"
+        with pytest.raises(UserError, match=message), run_lock(tmp_path):
+            pass
+    finally:
+        holder.kill()
+        holder.communicate()
+    with run_lock(tmp_path):
+        assert (tmp_path / ".lock").read_text() == f"process {os.getpid()} on {platform.node()}\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_leaves_no_directory_that_it_made_but_keeps_what_is_in_it(tmp_path):
+    with run_lock(tmp_path / "new"):
+        with pytest.raises(UserError, match="is being trained by"), run_lock(tmp_path / "new"):
+            pass
+        assert (tmp_path / "new" / ".lock").is_file()
+    assert not (tmp_path / "new").exists()
+    with run_lock(tmp_path / "new"):
+        (tmp_path / "new" / "config.yaml").touch()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["config.yaml"]

@@ -8,8 +8,15 @@ import wandb
 from PIL import Image
 
 import offline
+from fewlabels.training import wandb_runs
 from fewlabels.training.loggers import MetricsCSV
-from fewlabels.training.wandb_runs import amend_wandb_run, finish_loggers, log_checkpoint, wandb_logger
+from fewlabels.training.wandb_runs import (
+    amend_wandb_run,
+    finish_loggers,
+    log_checkpoint,
+    wandb_logger,
+    wandb_mode,
+)
 
 
 def test_a_failed_job_still_writes_its_metrics(tmp_path):
@@ -86,3 +93,62 @@ def test_an_evaluation_is_added_to_the_run_of_the_training(tmp_path, monkeypatch
     assert {"train/loss", "efficiency"} <= held["logged"].keys()
     assert any(name.startswith("figures/map") for name in held["logged"])
     assert any(name.startswith("tables/rows") for name in held["logged"])
+
+
+@pytest.fixture
+def settings_of(tmp_path, monkeypatch):
+    """`settings_of(mode)` is what `wandb disabled` and `wandb offline` write into W&B's settings."""
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+
+    def write(mode):
+        wandb.teardown()  # it reads its settings once
+        (tmp_path / "config").mkdir(exist_ok=True)
+        (tmp_path / "config" / "settings").write_text(f"[default]\nmode = {mode}\n" if mode else "")
+
+    yield write
+    wandb.teardown()
+
+
+@pytest.mark.parametrize(("variable", "setting", "mode"), [
+    ("disabled", None, "disabled"), ("dryrun", None, "offline"), ("offline", None, "offline"), (None, None, "online"),
+    (None, "disabled", "disabled"), (None, "offline", "offline"), ("online", "disabled", "online"),
+])  # fmt: skip
+def test_the_mode_is_what_the_user_has_set(tmp_path, monkeypatch, settings_of, variable, setting, mode):
+    settings_of(setting)
+    if variable:
+        monkeypatch.setenv("WANDB_MODE", variable)
+    assert wandb_mode() == mode
+    if mode == "disabled":
+        monkeypatch.setattr(wandb, "init", None)
+        assert wandb_logger(directory=str(tmp_path), config={}, project="p", name=None, group=None) is None
+        (tmp_path / "wandb" / "run-20250101_000000-abc").mkdir(parents=True)
+        amend_wandb_run(tmp_path, metrics={"a": 1.0}, pictures={}, tables={})
+
+
+@pytest.mark.subprocess
+def test_a_resumed_run_continues_its_wandb_run(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for resume in (None, str(tmp_path)):
+        config = {"resume": resume}
+        logger = wandb_logger(directory=str(tmp_path), config=config, project="p", name=None, group=None)
+        logger.log_metrics({"train/loss": 1.0}, step=1)
+        with caplog.at_level("INFO", "fewlabels"):
+            finish_loggers([logger], exit_code=0)
+    wandb.teardown()
+    assert len({run.run_id for run in offline.summary(tmp_path)["runs"]}) == 1
+    folders = sorted(str(folder) for folder in tmp_path.glob("wandb/offline-run-*"))
+    assert f"Logged offline; to upload: wandb sync {' '.join(folders)}" in caplog.messages
+
+
+def test_an_online_run_is_resumed_under_its_id(tmp_path, monkeypatch):
+    calls = []
+    for name in ("offline-run-20250102_000000-new", "run-20250101_000000-old"):
+        (tmp_path / "wandb" / name).mkdir(parents=True)
+    monkeypatch.setattr(wandb, "init", lambda **options: calls.append(options))
+    monkeypatch.setattr(wandb_runs, "wandb_mode", lambda: "online")
+    monkeypatch.setattr(wandb_runs, "WandbLogger", lambda **_: None)
+    for config in ({"resume": "x"}, {"resume": None}):
+        wandb_logger(directory=str(tmp_path), config=config, project="p", name=None, group=None)
+    assert [(call["id"], call["resume"]) for call in calls] == [("new", "allow"), (None, None)]

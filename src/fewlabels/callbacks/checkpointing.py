@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, Timer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from fewlabels.core.atomic_io import atomic_write
@@ -31,8 +31,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             temporary.write_bytes(buffer.getbuffer())
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Load a checkpoint; names of earlier versions, and the former place of a moved run, are replaced."""
-        return _relocated(upgrade_checkpoint(super().load_checkpoint(path, *args, **kwargs)), Path(path).parent)
+        """Load a checkpoint; names of earlier versions, and the former place of a moved run, are replaced.
+
+        The time that the run has taken is left out: trainer.max_time counts from each start and resumption.
+        """
+        checkpoint = upgrade_checkpoint(super().load_checkpoint(path, *args, **kwargs))
+        checkpoint.get("callbacks", {}).pop(Timer().state_key, None)
+        return _relocated(checkpoint, Path(path).parent)
 
 
 def _relocated(checkpoint: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -48,8 +53,14 @@ def _relocated(checkpoint: dict[str, Any], folder: Path) -> dict[str, Any]:
     return checkpoint
 
 
+def is_accumulating(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether gradients of this batch wait for further batches before an optimizer step."""
+    last = batch_idx + 1 == trainer.num_training_batches
+    return not last and (batch_idx + 1) % trainer.accumulate_grad_batches != 0
+
+
 class LastCheckpoint(Checkpoint):
-    """Write `checkpoints/last.ckpt` every few epochs and after the last one.
+    """Write `checkpoints/last.ckpt` every few epochs, after the last one, and where a limit ends the run within one.
 
     ModelCheckpoint's `save_last` skips epochs that are not among the best. Lightning runs a `Checkpoint` after all
     other callbacks, so the checkpoint holds their state at the end of the epoch.
@@ -65,12 +76,33 @@ class LastCheckpoint(Checkpoint):
         if every_n_epochs < 1:
             raise UserError(f"callbacks.last.every_n_epochs={every_n_epochs}: give a number of epochs, at least 1.")
         self.every_n_epochs = every_n_epochs
+        self._stopping, self._within_epoch = False, -1
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save where `trainer.max_time` or `max_steps` ends the run within an epoch: the rest of it is still to do.
+
+        At the end of the epoch Lightning would count it as completed. A stop while gradients are being accumulated
+        waits for the optimizer step, or they would be lost.
+        """
+        stopping, waiting = trainer.should_stop or self._stopping, is_accumulating(trainer, batch_idx)
+        self._stopping, trainer.should_stop = stopping and waiting, stopping and not waiting
+        allowed = trainer.current_epoch >= (trainer.min_epochs or 0) and trainer.global_step >= (trainer.min_steps or 0)
+        ends = (trainer.should_stop and allowed) or trainer.global_step >= trainer.max_steps > 0
+        if ends and not waiting and batch_idx + 1 < trainer.num_training_batches:
+            self._within_epoch = trainer.global_step
+            self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save, if due."""
         epoch = trainer.current_epoch + 1
         last = trainer.should_stop or epoch == trainer.max_epochs or trainer.global_step >= trainer.max_steps > 0
-        if not trainer.fast_dev_run and (last or epoch % self.every_n_epochs == 0):  # type: ignore[attr-defined]
+        if (last or epoch % self.every_n_epochs == 0) and self._within_epoch != trainer.global_step:
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             trainer.save_checkpoint(Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt")
 
 

@@ -8,13 +8,15 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from fewlabels.callbacks.checkpointing import is_accumulating
+
 log = logging.getLogger(__name__)
 FORCE_AFTER = 1.0
 """Seconds after the first signal from which a second one ends the run without saving."""
 
 
 class SaveOnSignal(Callback):
-    """On SIGTERM or Ctrl-C, finish the step, write `checkpoints/last.ckpt`, and exit with 128 + the signal's number.
+    """On SIGTERM or Ctrl-C, finish the optimizer step, write `checkpoints/last.ckpt`, exit with 128 + its number.
 
     A signal to any rank stops all ranks at the same step. A second signal, `FORCE_AFTER` seconds later or more, ends
     the run at once. SIGUSR2 means to submitit that its job is preempted or out of time: after saving, submitit's
@@ -42,8 +44,12 @@ class SaveOnSignal(Callback):
         if not self.received:
             self.received, self.received_at = number, time.monotonic()
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Save and stop, if any rank has received a signal."""
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save and stop, if any rank has received a signal; gradients that are being accumulated are used first."""
+        if is_accumulating(trainer, batch_idx):
+            return
         if not trainer.strategy.reduce_boolean_decision(bool(self.received), all=False):
             return
         preempted = trainer.strategy.reduce_boolean_decision(self.received == signal.SIGUSR2, all=False)

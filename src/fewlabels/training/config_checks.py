@@ -22,6 +22,11 @@ def check_config(cfg: DictConfig) -> None:
         ConfigError: Names the key, its value, and what is accepted.
     """
     check_positive(cfg, "trainer.max_epochs", "data.batch_size")
+    if OmegaConf.select(cfg, "trainer.max_time") and OmegaConf.select(cfg, "trainer.max_epochs") is None:
+        raise ConfigError(
+            "\ntrainer.max_epochs=null with trainer.max_time: the learning-rate schedule needs a length. Give the "
+            "number of epochs after which the run ends, even if max_time ends it before."
+        )
     if "checkpoint" in cfg:
         _check_finetuning(cfg)
     if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:

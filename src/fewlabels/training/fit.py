@@ -1,5 +1,6 @@
 """Train as a configuration says, test once, and leave a complete run directory."""
 
+import contextlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from fewlabels.core.checkpoints import read_checkpoint
 from fewlabels.core.errors import UserError
 from fewlabels.training.build import Experiment, build_experiment
 from fewlabels.training.loggers import MetricsCSV, silence_libraries
-from fewlabels.training.messages import announce, describe_devices, summarise_run
+from fewlabels.training.messages import announce, change_of_rate, describe_devices, summarise_run, train_longer
 from fewlabels.training.provenance import record_start
-from fewlabels.training.resume import check_resumable, last_checkpoint
-from fewlabels.training.run_dir import save_config, save_results
+from fewlabels.training.resume import check_resumable, epochs_done, last_checkpoint
+from fewlabels.training.run_dir import is_rank_zero, run_lock, save_config, save_results
 from fewlabels.training.wandb_runs import finish_loggers
 
 log = logging.getLogger(__name__)
@@ -33,8 +34,14 @@ def train(config: dict[str, Any], directory: Path) -> None:
         UserError: A setting, the images, or a checkpoint cannot be used; see the constructors.
     """
     silence_libraries()
-    experiment = build_experiment(config, directory)
-    _check_batches(config, experiment)
+    with run_lock(directory) if is_rank_zero() else contextlib.nullcontext():
+        experiment = build_experiment(config, directory)
+        _check_batches(config, experiment)
+        _train(config, experiment, directory)
+
+
+def _train(config: dict[str, Any], experiment: Experiment, directory: Path) -> None:
+    """Train, and write results.json; finish the loggers in any case."""
     trainer, finetuning = experiment.trainer, "checkpoint" in config
     try:
         metrics = fit(config, experiment, directory)
@@ -46,7 +53,8 @@ def train(config: dict[str, Any], directory: Path) -> None:
         save_results(metrics, directory)
         if finetuning and last.is_file():
             drop_optimizer_state(last)  # comparisons keep many finetunings
-        for line in summarise_run(metrics, directory, synthetic=experiment.data.synthetic, resumable=not finetuning):
+        longer = [] if finetuning else [train_longer(trainer, experiment.method.optimizer_config, directory)]
+        for line in [*summarise_run(metrics, directory, synthetic=experiment.data.synthetic), *longer]:
             log.info(line)
     finish_loggers(trainer.loggers, 0, last)
 
@@ -74,8 +82,12 @@ def fit(config: dict[str, Any], experiment: Experiment, directory: Path) -> dict
     resume_from = last_checkpoint(directory) if config["resume"] else None
     if resume_from:
         checkpoint, _ = read_checkpoint(resume_from)
-        max_epochs = trainer.max_epochs or -1
-        check_resumable(checkpoint, directory, max_epochs=max_epochs, fingerprint=method.fingerprint)
+        limits = {"max_epochs": trainer.max_epochs or -1, "max_steps": trainer.max_steps}
+        check_resumable(checkpoint, directory, fingerprint=method.fingerprint, **limits)
+        before, now = checkpoint["fewlabels"]["config"]["trainer"]["max_epochs"], trainer.max_epochs
+        if before and before != now and limits["max_epochs"] > 0 and trainer.is_global_zero:
+            change = change_of_rate(method.optimizer_config, epochs_done(checkpoint), before, limits["max_epochs"])
+            log.info("trainer.max_epochs is %s instead of %s: %s.", now, before, change)
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCSV):
                 logger.resume(checkpoint["global_step"])

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from fewlabels.core.interfaces import DataModule
+from fewlabels.core.optim import OptimizerConfig, lr_factor
 from fewlabels.methods.base import Method
 from fewlabels.methods.rotnet import RotNet
 from fewlabels.training.run_dir import program
@@ -65,14 +66,13 @@ def describe_init(config: dict[str, Any], method: Method) -> str:
     return f"Training from scratch: {count} backbone parameters and {head} are randomly initialised."
 
 
-def summarise_run(results: Mapping[str, float], directory: Path, *, synthetic: bool, resumable: bool) -> list[str]:
+def summarise_run(results: Mapping[str, float], directory: Path, *, synthetic: bool) -> list[str]:
     """The closing lines: the results, and the commands that come next.
 
     Args:
         results: As in results.json.
         directory: The run directory.
         synthetic: The images were synthetic.
-        resumable: The run can be continued with more epochs.
     """
     get = results.get
     lines = [f"Trained {results['epochs']:.0f} epochs in {_duration(results['seconds'])} (seed {results['seed']:.0f})."]
@@ -90,10 +90,47 @@ def summarise_run(results: Mapping[str, float], directory: Path, *, synthetic: b
     if (directory / "figures").is_dir():
         lines.append(f"Figures: {directory / 'figures'}")
     lines.append(f"Load the backbone: fewlabels.load_backbone({str(directory)!r})")
-    if resumable:
-        overrides = [f"resume={directory}", f"trainer.max_epochs={2 * results['epochs']:.0f}"]
-        lines.append(f"Train longer: {shlex.join([*program(), *overrides])}")
     return lines
+
+
+def train_longer(trainer: Trainer, optimizer: OptimizerConfig, directory: Path) -> str:
+    """The command that continues a finished run, and what the learning rate then does."""
+    epochs, planned, steps = trainer.current_epoch, trainer.max_epochs or -1, trainer.global_step
+    change, note = [], ""
+    if steps >= trainer.max_steps > 0:
+        change = [f"trainer.max_steps={2 * steps}"]
+        note = change_of_rate(optimizer, epochs, epochs, min(2 * epochs, planned if planned > 0 else 2 * epochs))
+    elif epochs >= planned > 0:
+        change = [f"trainer.max_epochs={2 * epochs}"]
+        note = change_of_rate(optimizer, epochs, epochs, 2 * epochs)
+    return f"Train longer: {shlex.join([*program(), f'resume={directory}', *change])}" + (f"  ({note})" if note else "")
+
+
+def change_of_rate(optimizer: OptimizerConfig, done: float, before: float, after: float) -> str:
+    """What the learning rate does where a run that was planned for `before` epochs goes on to `after` epochs.
+
+    The schedule is computed anew for the new length: a cosine that has ended rises again. Only "constant" continues.
+
+    Args:
+        optimizer: Has the schedule.
+        done: Epochs that have been trained.
+        before: Epochs that the schedule was planned for.
+        after: Epochs that it is planned for now.
+    """
+    if optimizer.schedule == "constant":
+        return "the learning rate stays constant"
+    old, new = (
+        lr_factor(
+            round(1000 * done), total_steps=round(1000 * total), warmup_steps=round(1000 * optimizer.warmup_epochs),
+            schedule=optimizer.schedule, min_fraction=optimizer.min_lr_fraction, milestones=optimizer.milestones,
+            gamma=optimizer.gamma,
+        )
+        for total in (before, after)
+    )  # fmt: skip
+    return (
+        f"the learning rate goes from {old:.0%} of its full value to {new:.0%}, where the {optimizer.schedule} "
+        f"schedule of {after:g} epochs is at epoch {done:g}; this is not a run of {after:g} epochs from the start"
+    )
 
 
 def _test_lines(results: Mapping[str, float]) -> list[str]:

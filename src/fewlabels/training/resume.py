@@ -76,31 +76,39 @@ def last_checkpoint(directory: Path) -> Path | None:
     return None
 
 
-def check_resumable(checkpoint: dict[str, Any], directory: Path, *, max_epochs: int, fingerprint: str | None) -> None:
-    """Check that epochs are left to train, and that the images are those of the run.
+def check_resumable(
+    checkpoint: dict[str, Any], directory: Path, *, max_epochs: int, max_steps: int, fingerprint: str | None
+) -> None:
+    """Check that something is left to train, and that the images are those of the run.
+
+    A run that trainer.max_time ended goes on with the same command; max_time counts anew.
 
     Args:
         checkpoint: The last checkpoint.
         directory: The run directory.
         max_epochs: Epochs in all, as now configured; -1 for no limit.
+        max_steps: Likewise optimizer steps.
         fingerprint: Of the images that are there now.
 
     Raises:
         UserError: The run has finished, or `data.root` holds other images than it was started with.
     """
-    done, before = epochs_done(checkpoint), checkpoint["fewlabels"]["config"]["trainer"]["max_epochs"]
+    done, steps = epochs_done(checkpoint), int(checkpoint["global_step"])
+    before = checkpoint["fewlabels"]["config"]["trainer"]["max_epochs"]
     if "optimizer_states" not in checkpoint:
         raise UserError(
             f"resume={directory}: this finetuning finished after {done} epochs and did not keep its optimizer state, "
             "so it cannot be continued. Start a new one with a greater trainer.max_epochs."
         )
-    ended = load_results(directory).get("epochs")  # fewer than max_epochs after early stopping
-    finished = ended is not None and (done == max_epochs or (done == ended and max_epochs <= before))
-    if finished or done > max_epochs > 0:
-        raise UserError(
-            f"resume={directory}: the run has done {done} epochs, and trainer.max_epochs={max_epochs}: nothing is left "
-            f"to do. To train longer give a greater number, such as trainer.max_epochs={2 * done}."
-        )
+    ended = load_results(directory).get("epochs")
+    early = done == ended and before and max_epochs <= before and _stopped_early(checkpoint)
+    for key, count, limit in (("epochs", done, max_epochs), ("steps", steps, max_steps)):
+        if count > limit > 0 or (ended is not None and (count == limit or (early and key == "epochs"))):
+            raise UserError(
+                f"resume={directory}: the run has done {count} {key}, and trainer.max_{key}={limit}: nothing is left "
+                f"to do{' after early stopping' if early else ''}. To train longer give a greater number, such as "
+                f"trainer.max_{key}={2 * max(count, (before or 0) * (key == 'epochs'))}."
+            )
     trained_on = checkpoint["fewlabels"].get("images")
     if trained_on not in (None, fingerprint):
         raise UserError(
@@ -108,6 +116,12 @@ def check_resumable(checkpoint: dict[str, Any], directory: Path, *, max_epochs: 
             f"{trained_on} then), so it cannot be continued exactly. Give the data.root with the same files, or start "
             "a new run."
         )
+
+
+def _stopped_early(checkpoint: dict[str, Any]) -> bool:
+    """Whether EarlyStopping had ended the run."""
+    states = [state for state in checkpoint.get("callbacks", {}).values() if isinstance(state, dict)]
+    return any(state.get("stopped_epoch") or state.get("wait_count", 0) >= state.get("patience", 1) for state in states)
 
 
 def epochs_done(checkpoint: dict[str, Any]) -> int:

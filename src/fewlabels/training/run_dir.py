@@ -1,11 +1,15 @@
-"""The run directory: which one it is, config.yaml and results.json in it, and the command line that made it."""
+"""The run directory: which one it is, its lock, config.yaml and results.json, and the command line that made it."""
 
+import contextlib
+import fcntl
 import json
+import logging
 import math
 import os
+import platform
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from fewlabels.core.atomic_io import write_text
+from fewlabels.core.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 def current_run_dir() -> Path:
@@ -34,6 +41,48 @@ def save_config(config: dict[str, Any], directory: Path) -> None:
     started = recorded_command(directory) if (directory / "config.yaml").is_file() else command_line()
     head = " ".join(started.splitlines())  # a line break in an argument would end the comment
     write_text(directory / "config.yaml", f"# {head}\n{OmegaConf.to_yaml(OmegaConf.create(config))}")
+
+
+@contextlib.contextmanager
+def run_lock(directory: Path) -> Iterator[None]:
+    """Hold the run directory for this process alone, so that no other resumes it meanwhile.
+
+    The lock is on the file `.lock`, which names its holder and is removed at the end. The system releases the lock when
+    the process ends, however it ends. A directory that is made for the lock, and stays empty, is removed.
+
+    Raises:
+        UserError: Another process trains this run.
+    """
+    made, file = not directory.is_dir(), directory / ".lock"
+    directory.mkdir(parents=True, exist_ok=True)
+    while True:
+        handle = file.open("a+")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            holder = handle.read().strip() or "a process that has just started"
+            handle.close()
+            raise UserError(
+                f"{directory} is being trained by {holder}. Wait until it has finished, or stop it, and then continue "
+                f"with resume={directory}."
+            ) from None
+        except OSError as error:
+            log.warning("%s cannot be locked (%s): make sure that no other process resumes this run.", file, error)
+        with contextlib.suppress(FileNotFoundError):  # its last holder removed the file in the meantime
+            if os.path.samestat(os.fstat(handle.fileno()), file.stat()):
+                break
+        handle.close()
+    try:
+        handle.truncate(0)
+        handle.write(f"process {os.getpid()} on {platform.node()}\n")
+        handle.flush()
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+        handle.close()
+        if made and not any(directory.iterdir()):
+            directory.rmdir()
 
 
 def save_results(metrics: Mapping[str, float], directory: Path) -> None:

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 def wandb_logger(
     *, directory: str, config: dict[str, Any], project: str, name: str | None, group: str | None
 ) -> Logger | None:
-    """Lightning's WandbLogger: online after `wandb login`, else offline.
+    """Lightning's WandbLogger: online after `wandb login`, else offline; a resumed run continues its W&B run.
 
     Args:
         directory: The run directory; files go to its `wandb/`.
@@ -29,26 +29,49 @@ def wandb_logger(
 
     Returns:
         The logger. If the server does not answer within 30 s it is offline, with a warning; None, with a warning, if
-        W&B cannot start at all. metrics.csv is written in any case.
+        W&B cannot start at all, and None if it is disabled by WANDB_MODE or `wandb disabled`. metrics.csv is written in
+        any case.
     """
     import wandb
 
+    if (mode := wandb_mode()) == "disabled":
+        return None
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         return WandbLogger(save_dir=directory)  # logs on rank 0 only
-    offline = os.environ.get("WANDB_MODE", "") == "offline" or not _logged_in()
-    modes: list[Literal["online", "offline"]] = ["offline"] if offline else ["online", "offline"]
-    for mode in modes:
+    modes: list[Literal["online", "offline"]] = ["offline"] if mode == "offline" else ["online", "offline"]
+    earlier = _run_folders(Path(directory)) if config.get("resume") else []
+    for each in modes:
         try:
             run = wandb.init(
                 dir=directory, project=project, name=name or Path(directory).name, group=group, config=config,
-                mode=mode,
+                mode=each, id=_run_id(earlier[-1]) if earlier else None,
+                resume="allow" if earlier and each == "online" else None,  # offline, W&B ignores it with a warning
                 settings=wandb.Settings(silent=True, reinit="finish_previous", init_timeout=30),
             )  # fmt: skip
             return WandbLogger(save_dir=directory, experiment=run)
         except (wandb.Error, OSError) as error:
-            instead = "logged offline" if mode == "online" else "logged to metrics.csv only"
+            instead = "logged offline" if each == "online" else "logged to metrics.csv only"
             log.warning("Weights & Biases cannot start (%s); this run is %s.", str(error).partition("\n")[0], instead)
     return None
+
+
+def wandb_mode() -> Literal["online", "offline", "disabled"]:
+    """What the environment variable WANDB_MODE, `wandb disabled` and `wandb offline` say; offline without a login."""
+    from wandb.sdk import wandb_setup
+
+    mode = os.environ.get("WANDB_MODE") or wandb_setup.singleton().settings.mode
+    if mode == "disabled":
+        return "disabled"
+    return "offline" if mode in ("offline", "dryrun") or not _logged_in() else "online"
+
+
+def _run_folders(directory: Path) -> list[Path]:
+    """Folders of W&B runs in a run directory, `run-TIME-ID` and `offline-run-TIME-ID`, in the order of their times."""
+    return sorted((directory / "wandb").glob("*run-*-*"), key=lambda folder: folder.name.rpartition("run-")[2])
+
+
+def _run_id(folder: Path) -> str:
+    return folder.name.rpartition("-")[2]
 
 
 def _logged_in() -> bool:
@@ -79,9 +102,10 @@ def finish_loggers(loggers: Iterable[Any], exit_code: int, checkpoint: Path | No
             directory, offline = Path(wandb.run.dir).parent, wandb.run.offline
             if checkpoint and checkpoint.is_file() and not offline:
                 log_checkpoint(wandb.run, checkpoint)
+            parts = [each for each in _run_folders(directory.parent.parent) if _run_id(each) == wandb.run.id]
             wandb.finish(exit_code=exit_code)
             if offline:
-                log.info("Logged offline; to upload: wandb sync %s", directory)
+                log.info("Logged offline; to upload: wandb sync %s", " ".join(map(str, parts)))  # in order of time
 
 
 def log_checkpoint(run: Any, checkpoint: Path) -> None:
@@ -104,15 +128,15 @@ def amend_wandb_run(
         pictures: Name to PNG file, logged as `figures/<name>`.
         tables: Name to pandas DataFrame, logged as `tables/<name>`.
     """
-    folders = sorted((directory / "wandb").glob("*run-*-*"))
-    if not folders:
+    folders = _run_folders(directory)
+    if not folders or (mode := wandb_mode()) == "disabled":
         return
     import wandb
 
-    offline = folders[-1].name.startswith("offline") or not _logged_in()
+    offline = folders[-1].name.startswith("offline") or mode == "offline"
     settings = wandb.Settings(silent=True, console="off")
     try:
-        run = wandb.init(dir=directory, id=folders[-1].name.rpartition("-")[2], resume="allow", settings=settings,
+        run = wandb.init(dir=directory, id=_run_id(folders[-1]), resume="allow", settings=settings,
                          mode="offline" if offline else "online")  # fmt: skip
         run.summary.update(dict(metrics))
         run.log({f"figures/{name}": wandb.Image(str(file)) for name, file in pictures.items()})
