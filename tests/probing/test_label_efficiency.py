@@ -69,9 +69,12 @@ def test_unlabelled_test_samples_influence_neither_scaler_nor_fit(probe):
 
 def test_sources_share_labels_and_budgets_are_nested(monkeypatch):
     drawn = []
-    monkeypatch.setattr(
-        module, "probe_scores", lambda sources, labels, tested, rows, probes: drawn.append(rows) or [0.5] * 2
-    )
+
+    def scores(sources, labels, tested, tasks):
+        drawn.extend(rows for rows, _ in tasks)
+        return [[0.5] * len(sources) for _ in tasks]
+
+    monkeypatch.setattr(module, "probe_scores", scores)
     train, test = clouds(0, n=100), clouds(1, n=30)
     table = label_efficiency({"a": (train, test), "b": (train, test)}, budgets=[10, 50], probes=["knn"], repeats=1)
     assert len(table) == 4

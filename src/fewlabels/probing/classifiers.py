@@ -138,24 +138,26 @@ def probe_scores(
     sources: Sequence[tuple[NDArray[Any], NDArray[Any]]],
     labels: NDArray[np.int64],
     tested: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    probes: Sequence[str],
-) -> list[float]:
-    """Balanced accuracies of probes fitted to one draw of labels, for each source and, within it, each probe.
+    tasks: Sequence[tuple[NDArray[np.int64], Sequence[str]]],
+) -> list[list[float]]:
+    """Balanced accuracies of probes fitted to draws of labels.
 
     Args:
         sources: (pool [P, D], labelled test samples [M, D]) of each.
         labels: int64 [P] classes of the pool.
         tested: int64 [M] classes of the test samples.
-        rows: Of the pool, whose labels are given.
-        probes: Some of `PROBES`.
+        tasks: (rows of the pool whose labels are given, some of `PROBES`) of each draw.
+
+    Returns:
+        For each task a value for each source and, within it, each probe.
     """
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):  # the fits are so small that threads would only slow them down
         return [
-            balanced_accuracy(tested, predict(probe, pool[rows], labels[rows], test))
-            for pool, test in sources for probe in probes
+            [balanced_accuracy(tested, predict(probe, pool[rows], labels[rows], test))
+             for pool, test in sources for probe in probes]
+            for rows, probes in tasks
         ]  # fmt: skip
 
 

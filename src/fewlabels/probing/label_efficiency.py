@@ -60,9 +60,9 @@ def few_label_accuracy(
     """
     check_probe(train, test, labels, balanced=_balanced(draws))
     test = labelled(test)
-    orders = (draw(train.labels, labels, seed=(seed, repeat), draws=draws) for repeat in range(repeats))
+    orders = [draw(train.labels, labels, seed=(seed, repeat), draws=draws) for repeat in range(repeats)]
     source = [(train.vectors, test.vectors)]
-    return np.array([probe_scores(source, train.labels, test.labels, rows, [probe])[0] for rows in orders])
+    return np.ravel(probe_scores(source, train.labels, test.labels, [(rows, [probe]) for rows in orders]))
 
 
 def label_efficiency(
@@ -113,10 +113,11 @@ def _measure(
 
     train, test = next(iter(sources.values()))
     arrays = [(train.vectors, labelled(test).vectors) for train, test in sources.values()]
-    calls = [(arrays, train.labels, labelled(test).labels, orders[r][:budget], chosen) for r, budget, chosen in tasks]
+    labels, tested = train.labels, labelled(test).labels
+    given = [(orders[repeat][:budget], chosen) for repeat, budget, chosen in tasks]
     rows = [
         (source, probe, budget, repeat, score)
-        for (repeat, budget, chosen), scores in zip(tasks, _run(calls, n_jobs), strict=True)
+        for (repeat, budget, chosen), scores in zip(tasks, _run(arrays, labels, tested, given, n_jobs), strict=True)
         for (source, probe), score in zip(product(sources, chosen), scores, strict=True)
     ]
     return pd.DataFrame(rows, columns=["source", "probe", "labels", "repeat", "balanced_accuracy"])
@@ -133,41 +134,43 @@ def _tasks(budgets: Sequence[int], probes: Sequence[str], repeats: int, *, total
     ]  # fmt: skip
 
 
-def _run(calls: Sequence[tuple[Any, ...]], n_jobs: int | None) -> list[list[float]]:
-    """Call `probe_scores` with each of `calls`, in processes if that pays; log an estimate of over `SAID_ABOVE` s.
+def _run(
+    arrays: Sequence[tuple[NDArray[Any], NDArray[Any]]],
+    labels: NDArray[np.int64],
+    tested: NDArray[np.int64],
+    tasks: Sequence[tuple[NDArray[np.int64], Sequence[str]]],
+    n_jobs: int | None,
+) -> list[list[float]]:
+    """As `probe_scores`, in processes if that pays; log an estimate of over `SAID_ABOVE` s.
 
-    The estimate is `probe_cost`, corrected by the time that one call of few labels takes on this machine.
+    The estimate is `probe_cost`, corrected by the time that one task of few labels takes on this machine.
     """
     import joblib
 
-    expected = [_cost(*call) for call in calls]
-    first = max((k for k, (_, _, _, rows, _) in enumerate(calls) if len(rows) <= 300), default=0)
+    dims, classes = [pool.shape[1] for pool, _ in arrays], len(np.unique(labels[labels >= 0]))
+    expected = [
+        sum(probe_cost(probe, len(rows), dim, classes, len(tested)) for dim in dims for probe in probes)
+        for rows, probes in tasks
+    ]
+    first = max((k for k, (rows, _) in enumerate(tasks) if len(rows) <= 300), default=0)
     start = time.perf_counter()
-    scores = {first: probe_scores(*calls[first])}
+    scores = dict(zip([first], probe_scores(arrays, labels, tested, [tasks[first]]), strict=True))
     seconds = (sum(expected) - expected[first]) / expected[first] * (time.perf_counter() - start)
     cores = joblib.cpu_count()  # that are granted, which may be fewer than the machine has
     jobs = n_jobs or (cores if seconds > PARALLEL_ABOVE else 1)
     if seconds > SAID_ABOVE:
         log.info(
-            "Label efficiency: %d draws of labels take about %.0f minutes on %d of %d cores.", len(calls),
+            "Label efficiency: %d draws of labels take about %.0f minutes on %d of %d cores.", len(tasks),
             max(seconds / min(jobs, cores) / 60, 1), jobs, cores,
         )  # fmt: skip
-    others = [k for k in range(len(calls)) if k != first]
+    others = sorted((k for k in range(len(tasks)) if k != first), key=lambda k: -expected[k])
+    parts = [part for start in range(8 * jobs) if (part := others[start :: 8 * jobs])]  # of about equal work
     if jobs == 1:
-        found = [probe_scores(*calls[k]) for k in others]
-    else:
-        others.sort(key=lambda k: -expected[k])  # the longest first, so that no core waits for one at the end
-        found = joblib.Parallel(jobs)(joblib.delayed(probe_scores)(*calls[k]) for k in others)
-    scores |= dict(zip(others, found, strict=True))
-    return [scores[k] for k in range(len(calls))]
-
-
-def _cost(arrays: Any, labels: NDArray[np.int64], tested: NDArray[np.int64], rows: Any, probes: Sequence[str]) -> float:
-    classes = len(np.unique(labels[rows]))
-    return sum(
-        probe_cost(probe, len(rows), pool.shape[1], classes, len(tested))
-        for pool, _ in arrays for probe in probes
-    )  # fmt: skip
+        parts = [others]
+    work = (joblib.delayed(probe_scores)(arrays, labels, tested, [tasks[k] for k in part]) for part in parts)
+    for part, found in zip(parts, joblib.Parallel(jobs)(work), strict=True):
+        scores |= dict(zip(part, found, strict=True))
+    return [scores[k] for k in range(len(tasks))]
 
 
 def _common_labels(sources: Mapping[str, tuple[Embeddings, Embeddings]]) -> NDArray[np.int64]:
