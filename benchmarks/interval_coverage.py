@@ -69,9 +69,8 @@ def main() -> None:
     arguments = parser.parse_args()
     print("classes dims budget probe draws: mean's 95% interval holds the mean; the spread holds fresh sessions")
     every = []
-    for case, (budget, probe), draws in itertools.product(
-        CASES, ((30, "knn"), (100, "knn"), (30, "linear")), ("random", "balanced")
-    ):
+    options = (("knn", 30, "random"), ("knn", 30, "balanced"), ("knn", 100, "random"), ("linear", 30, "random"))
+    for case, (probe, budget, draws) in itertools.product(CASES, options):
         found = coverage(case, budget=budget, probe=probe, draws=draws, repeats=arguments.repeats,
                          count=arguments.draws, fresh=arguments.fresh)  # fmt: skip
         every.append(found)

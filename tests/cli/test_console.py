@@ -33,7 +33,7 @@ def test_an_unknown_command_is_refused_with_the_choices(terminal):
 
 def test_a_command_checks_its_settings(terminal):
     done = terminal(main, "fewlabels", "evaluate", "draws=3")
-    expected = "\ndraws=3: choose random or balanced. The number of draws is repeats=5.\n"
+    expected = "\ndraws=3: choose random or balanced. The number of draws is repeats=10.\n"
     assert (done.code, done.err) == (1, expected)
 
 

@@ -21,19 +21,37 @@ if TYPE_CHECKING:
 
 MEAN, SESSION = "mean's 95% interval", "one labelling session: 5–95% of draws"
 """Names of the two intervals in figures, tables and sentences."""
+MIN_SKEWED = 10
+"""Fewer values do not show how skewed they are."""
 
 
 def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and half-width of its 95% confidence interval by Student's t.
+    """Mean and half-width of its 95% confidence interval, by Student's t; `MIN_SKEWED` values or more allow for skew.
+
+    Accuracies of label draws have a long lower tail, since none exceeds what all labels give: with a skewness of -3,
+    Student's interval of ten draws holds the mean 87 times in 100. Hall's cubic transformation of t removes the effect
+    of the skewness, which is estimated from the values (Hall 1992, J. R. Stat. Soc. B 54, 221–228); the half-width is
+    half the length of that interval. Of symmetric values it is Student's.
 
     The half-width is NaN where no spread can be estimated: of one value, or of equal ones.
     """
     from scipy.stats import t
 
     values = np.asarray(values, np.float64)
-    if len(values) < 2 or np.ptp(values) == 0:
-        return float(values.mean()), float("nan")
-    return float(values.mean()), float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    n, mean = len(values), float(values.mean())
+    if n < 2 or np.ptp(values) == 0:
+        return mean, float("nan")
+    quantile = float(t.ppf(0.975, n - 1))
+    if n >= MIN_SKEWED:
+        skewness = float(((values - mean) ** 3).mean() / values.std() ** 3)
+        quantile = (_untransformed(quantile, skewness, n) - _untransformed(-quantile, skewness, n)) / 2
+    return mean, float(quantile * values.std(ddof=1) / np.sqrt(n))
+
+
+def _untransformed(x: float, skewness: float, n: int) -> float:
+    """The t whose transform is x: t + γ/(3√n) t² + γ²/(27n) t³ + γ/(6√n) (Hall 1992)."""
+    ratio = skewness / np.sqrt(n)
+    return x if abs(ratio) < 1e-6 else float(3 / ratio * (np.cbrt(1 + ratio * (x - ratio / 6)) - 1))
 
 
 def session_spread(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:

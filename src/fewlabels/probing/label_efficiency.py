@@ -36,7 +36,7 @@ def few_label_accuracy(
     *,
     probe: str,
     labels: int,
-    repeats: int = 5,
+    repeats: int = 10,
     seed: int = 0,
     draws: str = "random",
 ) -> NDArray[np.float64]:
@@ -70,7 +70,7 @@ def label_efficiency(
     *,
     budgets: Sequence[int] | None = None,
     probes: Sequence[str] = PROBES,
-    repeats: int = 5,
+    repeats: int = 10,
     seed: int = 0,
     draws: str = "random",
     max_labels: int | None = MAX_LABELS,
