@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fewlabels.core.atomic_io import write_text
+from fewlabels.data.image_store.folder import processors
 from fewlabels.probing.intervals import format_interval, interval
 from fewlabels.probing.probes import TITLES
 
@@ -119,7 +119,7 @@ def provenance_table(values: Mapping[str, Any]) -> Table:
     system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
     values = {
         **values,
-        "machine": f"{gpu}{os.cpu_count()} CPU cores, {system}",
+        "machine": f"{gpu}{processors()} CPU cores, {system}",
         "versions": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
     }
     return Table("", ["", ""], [[name, str(value)] for name, value in values.items()], text=True)

@@ -1,5 +1,7 @@
 """Build what a configuration names. The only module that instantiates classes from a configuration."""
 
+import logging
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +12,7 @@ from hydra.utils import instantiate
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import ClusterEnvironment, LightningEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -23,9 +26,12 @@ from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import DataModule, is_images
 from fewlabels.methods.base import Method
 from fewlabels.training.config_types import check_types
+from fewlabels.training.launch import already_launched
 from fewlabels.training.loggers import MetricsCSV
 from fewlabels.training.resume import last_checkpoint
+from fewlabels.training.run_dir import is_rank_zero
 
+log = logging.getLogger(__name__)
 DESCRIPTIVE = {"data": ("name", "modality", "views", "epochs"), "method": ("name", "modalities", "epochs")}
 """Keys of a config group that describe the choice to other groups, and are no arguments of its constructor."""
 
@@ -99,11 +105,17 @@ def build_trainer(config: dict[str, Any], directory: Path) -> Trainer:
         trainer: Trainer = instantiate_node(
             node | {"precision": resolve_precision(node), "enable_progress_bar": False}, "trainer",
             callbacks=[*callbacks, *([Progress()] if node["enable_progress_bar"] else [])],
-            logger=loggers, default_root_dir=str(directory), plugins=[AtomicCheckpointIO()],
+            logger=loggers, default_root_dir=str(directory), plugins=[AtomicCheckpointIO(), *_environment()],
         )  # fmt: skip
     except (ValueError, TypeError, MisconfigurationException, InstantiationException) as error:
         raise UserError(f"trainer: Lightning refuses these settings: {error}") from error
     return trainer
+
+
+def _environment() -> list[ClusterEnvironment]:
+    """In a SLURM allocation without srun, such as a shell of salloc, Lightning would wait for further processes."""
+    inside = "SLURM_NTASKS" in os.environ and not already_launched()
+    return [LightningEnvironment()] if inside else []
 
 
 def build_loggers(config: dict[str, Any], directory: Path) -> list[Logger]:
@@ -168,12 +180,18 @@ def instantiate_node(node: dict[str, Any], key: str, **arguments: Any) -> Any:
 def resolve_precision(trainer: dict[str, Any]) -> str:
     """Resolve `trainer.precision=auto`: "bf16-mixed" where the device computes bf16 natively, else "32-true".
 
-    A CPU without avx512_bf16 or AMX emulates bf16, more slowly than float32.
+    A CPU without avx512_bf16 or AMX emulates bf16, far more slowly than float32; asked for explicitly, it warns.
     """
-    if trainer["precision"] != "auto":
-        return str(trainer["precision"])
-    if torch.cuda.is_available() and trainer["accelerator"] in ("auto", "gpu", "cuda"):
+    precision, on_gpu = str(trainer["precision"]), trainer["accelerator"] in ("auto", "gpu", "cuda")
+    if on_gpu and torch.cuda.is_available():
         native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16-mixed" if native else "32-true"
+        return ("bf16-mixed" if native else "32-true") if precision == "auto" else precision
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    if precision == "auto":
+        return "bf16-mixed" if native else "32-true"
+    if precision.startswith("bf16") and trainer["accelerator"] in ("auto", "cpu") and not native and is_rank_zero():
+        log.warning(
+            "trainer.precision=%s: this CPU has neither avx512_bf16 nor AMX and emulates bf16, about 20 times slower "
+            "than float32. Use trainer.precision=auto, which is 32-true here.", precision,
+        )  # fmt: skip
+    return precision
