@@ -56,6 +56,21 @@ def test_a_directory_that_is_no_run_is_named_with_the_one_that_is_meant(tmp_path
     assert message(f"{key}=old/checkpoints/last.ckpt").endswith(f"For this checkpoint that is {key}=old.")
 
 
+@pytest.mark.parametrize(("argument", "expected"), [
+    ("run=a,b", "run=[a,b]"), ("run=[a,b]", "run=[a,b]"), ("run=a", "run=a"), ("seed=0,1", "seed=0,1"),
+    ("run=s/lr=1,seed=0", "run='s/lr=1,seed=0'"), ("resume=s/lr=1,seed=0", "resume='s/lr=1,seed=0'"),
+    ("run=s/x=1,b", "run=['s/x=1',b]"), ("resume='a,b'", "resume='a,b'"), ("checkpoint=x=1", "checkpoint='x=1'"),
+    ("hydra.run.dir=runs/${seed}", "hydra.run.dir=runs/${seed}"),
+])  # fmt: skip
+def test_directories_are_written_as_hydra_reads_them(tmp_path, argument, expected):
+    (tmp_path / "s" / "lr=1,seed=0").mkdir(parents=True)
+    (tmp_path / "s" / "lr=1,seed=0" / "config.yaml").touch()
+    assert prepare_arguments([argument]) == [expected]
+    if "seed=0" in argument and "=s" in argument:
+        assert message(argument, command="evaluate") is None
+    assert prepare_arguments(["-m", argument]) == ["-m", argument]
+
+
 def test_every_run_of_a_comparison_is_checked(tmp_path):
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "config.yaml").write_text("")

@@ -238,3 +238,9 @@ def test_a_job_whose_checkpoint_is_missing_fails_alone_and_runs_when_it_is_back(
     torch.save({"other": "weights"}, kept)
     assert "checkpoint=pretrained holds other weights than when" in finetune(code=1).stderr
     assert [job.state for job in read_jobs(tmp_path / "sweep")] == [FINISHED] * 2
+
+
+def test_jobs_whose_directories_are_named_after_their_settings_are_found(tmp_path, write_job):
+    for name in ("checkpoint=runs/a/b,seed=0", "checkpoint=null,seed=0"):  # of hydra.job.override_dirname
+        write_job(tmp_path, name, name.split(","), {"epochs": 1})
+    assert sorted(job.overrides["checkpoint"] for job in read_jobs(tmp_path)) == ["null", "runs/a/b"]

@@ -20,6 +20,7 @@ from fewlabels.data.stl10 import Stl10
 from fewlabels.training.build import (
     build_experiment,
     build_loggers,
+    build_trainer,
     evaluation_data_node,
     instantiate_node,
     resolve_precision,
@@ -137,6 +138,27 @@ def test_precision_auto_is_bf16_only_where_the_cpu_computes_it(monkeypatch):
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
         assert resolve_precision({"precision": "auto", "accelerator": "cpu"}) == expected
     assert resolve_precision({"precision": "16-mixed", "accelerator": "cpu"}) == "16-mixed"
+
+
+def test_bf16_on_a_cpu_that_emulates_it_is_used_with_a_warning(monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    for native, warnings in ((True, 0), (False, 1)):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda native=native: native)
+        assert resolve_precision({"precision": "bf16-mixed", "accelerator": "cpu"}) == "bf16-mixed"
+        assert len(caplog.messages) == warnings
+    assert "emulates bf16, about 20 times slower than float32. Use trainer.precision=auto" in caplog.text
+    for precision, accelerator in (("32-true", "cpu"), ("bf16-mixed", "mps")):
+        resolve_precision({"precision": precision, "accelerator": accelerator})
+    assert len(caplog.messages) == 1
+
+
+def test_in_a_slurm_shell_a_plain_command_is_one_process(tmp_path, monkeypatch):
+    for name, value in (("SLURM_NTASKS", "4"), ("SLURM_JOB_ID", "7"), ("SLURM_PROCID", "0"), ("SLURM_NNODES", "2")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("SLURM_STEP_ID", raising=False)
+    trainer = build_trainer(compose_config("logger=csv", "trainer=cpu"), tmp_path)
+    assert (trainer.world_size, trainer.global_rank) == (1, 0)
 
 
 @pytest.mark.parametrize("overrides", [["logger=csv"], ["logger=wandb", "logger.wandb=null"]])

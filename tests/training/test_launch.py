@@ -1,7 +1,6 @@
 """How many processes a job gets, on which devices, and what happens if one of them fails."""
 
 import json
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,15 +36,30 @@ def trainer(devices, accelerator="auto"):
 
 
 @pytest.mark.parametrize(
-    ("devices", "indices"), [(2, []), ("2", []), ([1, 3], [1, 3]), ("1,3", [1, 3]), ("auto", []), (-1, [])]
+    ("devices", "indices"), [(2, []), ("2", []), ([1, 3], [1, 3]), ("1,3", [1, 3]), ("3,", [3]), ("auto", []), (-1, [])]
 )
 def test_a_list_of_devices_is_used_as_given(devices, indices):
     assert device_indices(trainer(devices).devices) == indices
 
 
+@pytest.mark.parametrize("wrong", ["1,x", "1,1", ",", [], [0.5]])
+def test_a_list_that_names_no_devices_is_refused(wrong):
+    with pytest.raises(ConfigError, match=r"trainer\.devices=.*: give each device once, by its index, such as \[0,2\]"):
+        device_indices(trainer(wrong).devices)
+
+
+def test_indices_are_those_of_the_gpus_that_there_are(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert [local_processes(trainer(d)) for d in ("3,", "3", [0, 2])] == [1, 3, 2]
+    with pytest.raises(ConfigError, match=r"names GPUs by their index: this machine has 4\. Give indices from 0 to 3"):
+        local_processes(trainer("4,"))
+    with pytest.raises(ConfigError, match=r"this machine has 4\. Give a number of processes, such as 2"):
+        local_processes(trainer("1,", "cpu"))
+
+
 def test_on_the_cpu_there_are_as_many_devices_as_cores(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(module, "processors", lambda: 4)
     assert [local_processes(trainer(d, "cpu")) for d in (1, "3", 4, "auto", -1)] == [1, 3, 4, 1, 1]
     for wrong in (0, 5, "many", -2, 1.5):
         with pytest.raises(ConfigError, match=r"4 CPU cores\. Give a number from 1 to 4"):
@@ -69,14 +83,23 @@ def test_a_missing_gpu_is_named_with_the_remedy(monkeypatch):
 
 
 def test_torchrun_and_srun_are_recognised(monkeypatch):
-    for name in ("TORCHELASTIC_RUN_ID", "SLURM_PROCID", "SLURM_NTASKS"):
+    srun = {"SLURM_PROCID": "0", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_JOB_NAME": "python"}
+    for name in ("TORCHELASTIC_RUN_ID", "SLURM_STEP_NUM_TASKS", "SLURM_PTY_PORT", *srun):
         monkeypatch.delenv(name, raising=False)
     assert not already_launched()
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    assert not already_launched()  # a shell of salloc
     monkeypatch.setenv("SLURM_PROCID", "0")
     assert not already_launched()  # a batch script alone has started nothing
-    monkeypatch.setenv("SLURM_NTASKS", "2")
+    for name, value in srun.items():
+        monkeypatch.setenv(name, value)
     assert already_launched()
-    monkeypatch.delenv("SLURM_PROCID")
+    for name, value in (("SLURM_JOB_NAME", "bash"), ("SLURM_PTY_PORT", "40000"), ("SLURM_STEP_NUM_TASKS", "1")):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            assert not already_launched(), name  # an interactive shell; a step of one task in an allocation of two
+    for name in srun:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     assert already_launched()
 

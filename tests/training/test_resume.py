@@ -153,6 +153,17 @@ def test_a_directory_that_is_no_run_is_named(tmp_path, text, message):
         resumed_config(OmegaConf.create({"resume": str(tmp_path)}), [])
 
 
+def test_a_run_directory_from_elsewhere_runs_no_foreign_code_unless_it_is_trusted(tmp_path):
+    config = compose_config("logger=csv")
+    OmegaConf.save(config | {"callbacks": {"mine": {"_target_": "mine.Callback"}}}, tmp_path / "config.yaml")
+    cfg = OmegaConf.create({"resume": str(tmp_path)})
+    with pytest.raises(UserError, match=r"config\.yaml names _target_: mine\.Callback.*trust=\[mine\]"):
+        resumed_config(cfg, [])
+    assert resumed_config(cfg, ["trust=[mine]"]).callbacks.mine._target_ == "mine.Callback"
+    cfg.callbacks = {"mine": {"_target_": "mine.Callback"}}  # conf/ names it too, as in a sweep that is resumed
+    assert resumed_config(cfg, []).seed == 0
+
+
 def contents(directory):
     files = (path for path in directory.rglob("*") if path.is_file() and path.name != "run.log")
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}

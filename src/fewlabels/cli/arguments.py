@@ -10,6 +10,8 @@ from fewlabels.cli.resolvers import RUNS, config_groups
 
 MODES = ({"-m", "--multirun"}, {"-c", "--cfg"}, {"-i", "--info"}, {"-r", "--run"}, {"-sc", "--shell-completion"})
 """Hydra's flags that exclude each other."""
+UNQUOTED = re.compile(r"[^\[\],]+")
+"""A name in a list of lists."""
 LISTS = ("analyses", "logger")
 """Config groups that take several choices, [a,b]."""
 DIRECTORY_KEYS = {"hydra.run.dir", "hydra.sweep.dir", "resume", "run"}
@@ -30,8 +32,8 @@ def check_arguments(arguments: list[str], command: str) -> None:
     if given.get("hydra.run.dir") == "":
         sys.exit("\nhydra.run.dir= is empty: give a directory.")
     for key in given.keys() & DIRECTORY_KEYS:
-        for name in given[key].strip("'\"[]").split(",") if key == "run" else [given[key].strip("'\"")]:
-            _check_directory(key, name.strip("[] "))
+        for name in _names(given[key]) if key == "run" else [given[key].strip("'\"")]:
+            _check_directory(key, name)
     only_asks = any(a.startswith("-") and a not in ("-m", "--multirun") for a in arguments)  # such as --help
     if not only_asks and not given.keys() & DIRECTORY_KEYS and (why := _unwritable(RUNS)):
         sys.exit(f"\nRun directories go to {RUNS.absolute()}: {why}. Choose another place: hydra.run.dir=DIRECTORY.")
@@ -42,14 +44,30 @@ def check_arguments(arguments: list[str], command: str) -> None:
 
 
 def prepare_arguments(arguments: list[str]) -> list[str]:
-    """Write `run=A,B` as the list `run=[A,B]`, and `run=[A,B],[C]` as `run=[[A,B],[C]]`: a comma would mean a sweep."""
-    return [_as_list(a) if a.startswith("run=") else a for a in arguments]
+    """Write `run=A,B` as the list `run=[A,B]`, and quote directories such as "lr=0.1,seed=0", as Hydra wants them."""
+    sweeps = bool({"-m", "--multirun"} & set(arguments))
+    return [argument if sweeps else _for_hydra(argument) for argument in arguments]
 
 
-def _as_list(argument: str) -> str:
+def _for_hydra(argument: str) -> str:
     key, _, value = argument.partition("=")
-    several = "," in value and (value[0] not in "['\"" or (value[0] == "[" and value[1] != "[" and "],[" in value))
-    return f"{key}=[{value}]" if several else argument
+    if key not in DIRECTORY_KEYS | {"checkpoint"} or not value or value[0] in "'\"" or "${" in value:
+        return argument
+    if key == "run" and ("[[" in value or "],[" in value):  # groups of runs
+        groups = value if value.startswith("[[") else f"[{value}]"
+        return f"{key}={re.sub(UNQUOTED, _quoted, groups)}"
+    names = [f"'{name}'" if set(name) & set(",=") else name for name in (_names(value) if key == "run" else [value])]
+    return f"{key}=[{','.join(names)}]" if len(names) > 1 or value[0] == "[" else f"{key}={names[0]}"
+
+
+def _quoted(name: re.Match[str]) -> str:
+    return f"'{name[0]}'" if "=" in name[0] else name[0]
+
+
+def _names(value: str) -> list[str]:
+    """The runs of `run=A,B` or `run=[A,B]`; a single one if the whole is a directory whose name has commas."""
+    value = value.strip("'\"[]")
+    return [value] if Path(value).is_dir() else [name.strip(" '\"") for name in value.split(",")]
 
 
 def _check_choices(arguments: list[str], command: str) -> None:

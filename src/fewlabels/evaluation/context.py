@@ -22,6 +22,7 @@ from fewlabels.methods.base import Method
 from fewlabels.probing.embeddings import Embeddings, extract, sample
 from fewlabels.probing.projections import principal_components
 from fewlabels.training.build import build_backbone, build_data, build_method, evaluation_data_node, training_record
+from fewlabels.training.config_types import trusted_config
 from fewlabels.training.run_dir import load_results, recorded_command
 
 if TYPE_CHECKING:
@@ -119,15 +120,15 @@ def load_context(settings: dict[str, Any]) -> EvaluationContext:
         settings: As in conf/evaluate.yaml: `run` or `checkpoint`, `data`, and the settings of the analyses.
 
     Raises:
-        UserError: There is no such checkpoint, its network cannot take these images, or its training diverged.
+        UserError: No such checkpoint, foreign code in it, unfit images, or its training diverged.
     """
     checkpoint, path = read_checkpoint(settings["run"] or settings["checkpoint"])
     results = load_results(path.parent.parent)
-    config, trained = checkpoint["fewlabels"]["config"], checkpoint["fewlabels"]["backbone"]
+    config, trained = trusted_config(checkpoint, path, settings.get("trust", [])), checkpoint["fewlabels"]["backbone"]
     data = build_data(evaluation_data_node(config["data"], settings["data"], trained))
     data.setup()
     _check_input(data, trained)
-    record = training_record(checkpoint, data)
+    record = training_record(checkpoint, path, data)
     if record:
         record.check_unseen(data)
     hold_out_test(data, record, path)

@@ -5,7 +5,6 @@ import hashlib
 import io
 import logging
 import math
-import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewlabels.core.atomic_io import write_text
+from fewlabels.data.image_store.folder import processors
 from fewlabels.figures.embedding_plots import HoverImages, hover_of
 from fewlabels.figures.names import name_key
 from fewlabels.probing.intervals import MEAN, SESSION, format_interval, format_session, interval
@@ -183,7 +183,7 @@ def provenance_table(values: Mapping[str, Any]) -> Table:
     system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
     values = {
         **values,
-        "machine": f"{gpu}{os.cpu_count()} CPU cores, {system}",
+        "machine": f"{gpu}{processors()} CPU cores, {system}",
         "versions": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
     }
     return Table("", ["", ""], [[name, str(value)] for name, value in values.items()], text=True)

@@ -200,7 +200,8 @@ def read_config(directory: Path) -> DictConfig:
 
 def read_jobs(sweep: Path) -> list[Job]:
     """The jobs that were started in a sweep's directory, in the order of their numbers."""
-    files = sorted(sweep.glob("*/job.json"), key=lambda file: (len(file.parent.name), file.parent.name))
+    found = sweep.rglob("job.json")  # a subdir with values in its name, such as checkpoint=runs/a, has several levels
+    files = sorted(found, key=lambda file: (len(str(file.parent)), str(file.parent)))
     return [_read_job(file.parent) for file in files]
 
 

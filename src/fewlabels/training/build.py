@@ -1,5 +1,7 @@
 """Build what a configuration names. The only module that instantiates classes from a configuration."""
 
+import logging
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +12,7 @@ from hydra.utils import instantiate
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import ClusterEnvironment, LightningEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -23,10 +26,13 @@ from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import DataModule, is_images
 from fewlabels.data.splits.training_record import TrainingRecord, hold_out_test
 from fewlabels.methods.base import Method
-from fewlabels.training.config_types import check_types
+from fewlabels.training.config_types import check_targets, check_types
+from fewlabels.training.launch import already_launched
 from fewlabels.training.loggers import MetricsCSV
 from fewlabels.training.resume import last_checkpoint
+from fewlabels.training.run_dir import is_rank_zero
 
+log = logging.getLogger(__name__)
 DESCRIPTIVE = {"data": ("name", "modality", "views", "epochs"), "method": ("name", "modalities", "epochs")}
 """Keys of a config group that describe the choice to other groups, and are no arguments of its constructor."""
 
@@ -59,7 +65,7 @@ def build_experiment(config: dict[str, Any], directory: Path) -> Experiment:
         checkpoint, path = read_checkpoint(start)
         if not resumes:
             init_from_checkpoint(method.backbone, checkpoint, path)
-        before = training_record(checkpoint, data)
+        before = training_record(checkpoint, path, data)
         hold_out_test(data, before, path)
     if method.supervised and is_images(data):
         method.set_classes(data.seen_classes, data.use_labelled_only().tolist())
@@ -68,11 +74,12 @@ def build_experiment(config: dict[str, Any], directory: Path) -> Experiment:
     return Experiment(data, method, build_trainer(config, directory))
 
 
-def training_record(checkpoint: dict[str, Any], data: DataModule) -> TrainingRecord | None:
+def training_record(checkpoint: dict[str, Any], path: Path, data: DataModule) -> TrainingRecord | None:
     """What a network was trained on: as its checkpoint says, or as its data settings say if the images are the same.
 
     Args:
         checkpoint: As `read_checkpoint` returned it.
+        path: Its file.
         data: The data module at hand, set up.
 
     Returns:
@@ -84,6 +91,7 @@ def training_record(checkpoint: dict[str, Any], data: DataModule) -> TrainingRec
     node = described["config"]["data"]
     if described.get("images") != data.fingerprint or node["name"] != data.name:
         return None
+    check_targets(node, path, trust=[f"{type(data).__module__}.{type(data).__qualname__}"])
     moved = {"root": data.root} if is_images(data) else {}
     original = build_data(node | moved)
     original.setup()
@@ -125,11 +133,17 @@ def build_trainer(config: dict[str, Any], directory: Path) -> Trainer:
         trainer: Trainer = instantiate_node(
             node | {"precision": resolve_precision(node), "enable_progress_bar": False}, "trainer",
             callbacks=[*callbacks, *([Progress()] if node["enable_progress_bar"] else [])],
-            logger=loggers, default_root_dir=str(directory), plugins=[AtomicCheckpointIO()],
+            logger=loggers, default_root_dir=str(directory), plugins=[AtomicCheckpointIO(), *_environment()],
         )  # fmt: skip
     except (ValueError, TypeError, MisconfigurationException, InstantiationException) as error:
         raise UserError(f"trainer: Lightning refuses these settings: {error}") from error
     return trainer
+
+
+def _environment() -> list[ClusterEnvironment]:
+    """In a SLURM allocation without srun, such as a shell of salloc, Lightning would wait for further processes."""
+    inside = "SLURM_NTASKS" in os.environ and not already_launched()
+    return [LightningEnvironment()] if inside else []
 
 
 def build_loggers(config: dict[str, Any], directory: Path) -> list[Logger]:
@@ -194,12 +208,18 @@ def instantiate_node(node: dict[str, Any], key: str, **arguments: Any) -> Any:
 def resolve_precision(trainer: dict[str, Any]) -> str:
     """Resolve `trainer.precision=auto`: "bf16-mixed" where the device computes bf16 natively, else "32-true".
 
-    A CPU without avx512_bf16 or AMX emulates bf16, more slowly than float32.
+    A CPU without avx512_bf16 or AMX emulates bf16, far more slowly than float32; asked for explicitly, it warns.
     """
-    if trainer["precision"] != "auto":
-        return str(trainer["precision"])
-    if torch.cuda.is_available() and trainer["accelerator"] in ("auto", "gpu", "cuda"):
+    precision, on_gpu = str(trainer["precision"]), trainer["accelerator"] in ("auto", "gpu", "cuda")
+    if on_gpu and torch.cuda.is_available():
         native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16-mixed" if native else "32-true"
+        return ("bf16-mixed" if native else "32-true") if precision == "auto" else precision
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    if precision == "auto":
+        return "bf16-mixed" if native else "32-true"
+    if precision.startswith("bf16") and trainer["accelerator"] in ("auto", "cpu") and not native and is_rank_zero():
+        log.warning(
+            "trainer.precision=%s: this CPU has neither avx512_bf16 nor AMX and emulates bf16, about 20 times slower "
+            "than float32. Use trainer.precision=auto, which is 32-true here.", precision,
+        )  # fmt: skip
+    return precision

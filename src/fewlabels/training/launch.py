@@ -21,6 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from fewlabels.core.errors import UserError
+from fewlabels.data.image_store.folder import processors
 from fewlabels.training.config_checks import ConfigError
 from fewlabels.training.run_dir import current_run_dir
 
@@ -28,6 +29,10 @@ QUIET = ("multiprocessing.api", "agent.server.api", "multiprocessing.errors.erro
          "rendezvous.dynamic_rendezvous")  # fmt: skip
 """Loggers of torch.distributed.elastic about failures that `launch` reports itself. The last one complains when the
 machine that hosts the rendezvous finishes first."""
+
+
+INTERACTIVE = ("bash", "interactive")
+"""Names of SLURM jobs that are shells."""
 
 
 class JobError(UserError):
@@ -94,15 +99,37 @@ def rendezvous_of_job(rendezvous: str | None) -> str | None:
 
 def already_launched() -> bool:
     """Whether torchrun, or srun with several tasks, has started one process per device already."""
-    srun = "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1
-    return "TORCHELASTIC_RUN_ID" in os.environ or srun
+    return "TORCHELASTIC_RUN_ID" in os.environ or started_by_srun()
+
+
+def started_by_srun() -> bool:
+    """Whether srun has started this process as one of several tasks.
+
+    `salloc` and `sbatch` set SLURM_NTASKS too, and a shell of `srun --pty` has a rank, but they start one process. srun
+    alone sets SLURM_STEP_ID; an interactive shell is known by its job's name, as in Lightning, or by its terminal.
+    """
+    shell = os.environ.get("SLURM_JOB_NAME") in INTERACTIVE or "SLURM_PTY_PORT" in os.environ
+    tasks = os.environ.get("SLURM_STEP_NUM_TASKS", os.environ.get("SLURM_NTASKS", "1"))
+    return not shell and {"SLURM_PROCID", "SLURM_STEP_ID"} <= os.environ.keys() and int(tasks) > 1
 
 
 def device_indices(devices: Any) -> list[int]:
-    """The indices of the devices, if `trainer.devices` lists them, as `[2,3]` or `"2,3"`; else empty."""
-    indices = devices.split(",") if isinstance(devices, str) else devices
-    listed = OmegaConf.is_list(devices) or (isinstance(devices, str) and "," in devices)
-    return [int(index) for index in indices] if listed else []
+    """The indices of the devices, if `trainer.devices` lists them, as `[2,3]`, `"2,3"` or `"3,"`; else empty.
+
+    Raises:
+        ConfigError: An index is no whole number, or is given twice.
+    """
+    if not (OmegaConf.is_list(devices) or (isinstance(devices, str) and "," in devices)):
+        return []
+    indices = [str(index).strip() for index in (devices.split(",") if isinstance(devices, str) else devices)]
+    if isinstance(devices, str) and indices[-1] == "":  # "3," is device 3, where "3" is three devices
+        indices.pop()
+    if not indices or not all(index.isdigit() for index in indices) or len(set(indices)) < len(indices):
+        raise ConfigError(
+            f"\ntrainer.devices={devices}: give each device once, by its index, such as [0,2] or '\"3,\"', or their "
+            "number."
+        )
+    return [int(index) for index in indices]
 
 
 def _directory_given() -> bool:
@@ -126,8 +153,13 @@ def local_processes(trainer: DictConfig) -> int:
             f"\ntrainer.accelerator={accelerator}: this machine has no usable GPU. Use trainer=cpu or trainer=auto."
         )
     on_gpu = gpus > 0 and accelerator in ("auto", "gpu", "cuda")
-    available = gpus if on_gpu else os.cpu_count() or 1
+    available = gpus if on_gpu else processors()
     if indices := device_indices(devices):
+        if not on_gpu or max(indices) >= gpus:
+            raise ConfigError(
+                f"\ntrainer.devices={devices} names GPUs by their index: this machine has {gpus}. "
+                + (f"Give indices from 0 to {gpus - 1}." if on_gpu else "Give a number of processes, such as 2.")
+            )
         return len(indices)
     if devices in ("auto", -1, "-1"):
         return gpus if on_gpu else 1
@@ -183,7 +215,7 @@ def _worker(task: str, config: dict[str, Any], directory: str, job_logging: dict
     from torch.distributed.elastic.multiprocessing.errors import record
 
     _end_with_parent()
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    torch.set_num_threads(max(1, processors() // processes))
     if os.environ["RANK"] != "0":  # only rank 0 writes to the terminal; all ranks write to run.log
         job_logging["root"]["handlers"] = ["file"]
     logging.config.dictConfig(job_logging)

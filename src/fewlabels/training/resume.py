@@ -30,8 +30,9 @@ def resumed_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         raise ConfigError(f"\nresume={cfg.resume}: {saved} cannot be read ({error}).") from None
     if "method" not in before or "data" not in before:
         raise ConfigError(f"\nresume={cfg.resume}: {saved} is not the configuration of a run.")
+    _check_trusted(before, saved, cfg, overrides)
     OmegaConf.set_struct(before, True)
-    for override in overrides:
+    for override in [override for override in overrides if not override.startswith("trust=")]:
         key, _, value = override.partition("=")
         if not key.startswith(CHANGEABLE):
             raise ConfigError(
@@ -44,6 +45,23 @@ def resumed_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
             raise ConfigError(f"\n{override}: {error}") from None
     before.resume = cfg.resume
     return before
+
+
+def _check_trusted(before: DictConfig, saved: Path, cfg: DictConfig, overrides: list[str]) -> None:
+    """Check what a run's config.yaml would run: this project's, what conf/ names too, and what `trust=[…]` names."""
+    from fewlabels.training.config_types import OF_A_RUN, check_targets
+
+    trust = [str(name) for override in overrides if override.startswith("trust=")
+             for name in OmegaConf.from_dotlist([override]).trust]  # fmt: skip
+    named = _targets(OmegaConf.to_container(cfg))
+    check_targets(OmegaConf.to_container(before), saved, trust=[*trust, *named], prefixes=OF_A_RUN)
+
+
+def _targets(node: Any) -> list[str]:
+    """All `_target_` in nested containers."""
+    values = list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
+    own = [str(node["_target_"])] if isinstance(node, dict) and "_target_" in node else []
+    return own + [target for value in values for target in _targets(value)]
 
 
 def load_config(file: Path) -> Any:

@@ -201,3 +201,18 @@ def test_ctrl_c_ends_the_command_and_its_workers(class_folders, tmp_path):
     assert process.returncode != 0
     assert workers
     assert psutil.wait_procs(workers, timeout=20)[1] == []
+
+
+@pytest.mark.parametrize(("quota", "slurm", "expected"), [
+    (None, None, 8), ("max 100000", None, 8), ("250000 100000", None, 3), ("1000 100000", None, 1),
+    ("250000 100000", "2", 2), (None, "64", 8),
+])  # fmt: skip
+def test_granted_cores_are_the_least_of_affinity_slurm_and_the_container(tmp_path, monkeypatch, quota, slurm, expected):
+    monkeypatch.setattr(folder.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(folder, "CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    if quota:
+        (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    if slurm:
+        monkeypatch.setenv("SLURM_CPUS_PER_TASK", slurm)
+    assert folder.processors() == expected

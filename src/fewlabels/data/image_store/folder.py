@@ -1,6 +1,7 @@
 """List a folder of images, and decode it in parallel processes."""
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from fewlabels.data.image_store.progress import Advance
 from fewlabels.data.image_store.store import Source, Written
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp"})
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Of a container's control group (version 2): "QUOTA PERIOD" in microseconds, or "max PERIOD"."""
 _CHUNK = 64  # images per call of a worker
 _MIN_CHUNKS = 4  # chunks per worker: a worker starts in the time that 256 images take to decode
 
@@ -110,8 +113,17 @@ def _walk(
 
 
 def processors() -> int:
-    """How many processors this process may use; a batch system often grants fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many CPU cores this process may use; a batch system or a container often grants fewer than there are.
+
+    The least of the CPU affinity, SLURM's cores per task, and the quota of the control group, rounded up.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if (slurm := os.environ.get("SLURM_CPUS_PER_TASK", "")).isdigit():
+        cores = min(cores, int(slurm))
+    if CPU_QUOTA.is_file():
+        quota, period = CPU_QUOTA.read_text().split()[:2]
+        cores = min(cores, math.ceil(int(quota) / int(period)) if quota != "max" else cores)
+    return max(1, cores)
 
 
 def _decode_all(root: str, paths: list[str], resize: str, target: Target, advance: Advance) -> Written:
