@@ -1,6 +1,8 @@
 """Evaluation of image folders that lack what some analyses need: no labels, no test split, few or identical images."""
 
+import html
 import json
+import re
 
 import numpy as np
 import pytest
@@ -66,6 +68,13 @@ def test_without_labels_everything_that_needs_none_is_reported(tmp_path, report)
     assert {"representation/effective_rank", "representation/uniformity"} <= results.keys()
     assert not any("efficiency/" in name for name in results)
     assert "0 classes" not in page
+    assert "None of the 40 images has a label" in page
+    run, root = tmp_path / "run", tmp_path / "images"
+    commands = [html.unescape(command) for command in re.findall(r"<pre>(.*?)</pre>", page)]
+    assert commands[0].endswith(f"evaluate.py run={run}")
+    assert commands[1].startswith(commands[0].partition("evaluate")[0] + "finetune.py ")
+    assert commands[1].endswith(f"checkpoint={run}")
+    assert str(root) in page
 
 
 @pytest.mark.parametrize(("method", "splits"), [("rotnet", ["test"]), ("simclr", ["test", "val"])])

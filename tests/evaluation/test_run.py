@@ -88,7 +88,7 @@ def test_sections_of_images_are_in_order(folder, settings, blank_figures):
     assert headings(page) == ["Representation quality", "Embedding space", "Provenance"]
     figures = {path.stem for path in (folder / "run" / "figures").iterdir()}
     assert figures == {"distances_seen", "distances_unseen", "representation_quality"}
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("<img ") == 3
 
 
 def test_no_analyses_leave_the_embeddings_and_the_provenance(folder, settings, blank_figures):
@@ -304,11 +304,12 @@ def test_the_report_holds_everything_and_loads_nothing(evaluated):
     _, run = evaluated
     page = (run / "report.html").read_text()
     figures = {path.stem for path in (run / "figures").glob("*.png")}
-    assert page.count("data:image/png;base64,") == len(figures - {"views"})  # views.png is of the training
+    assert page.count("<img ") == len(figures - {"views"})  # views.png is of the training
     assert headings(page) == [*SECTIONS[:1], *SECTIONS[2:], "Provenance"]  # no curve recovery
     assert "SYNTHETIC" in page
     assert not re.search(r"""(src|href)\s*=\s*["'](?!data:|#)""", page)
-    assert "<script" not in page
+    assert page.count("<script>") == 1
+    assert len(page) < 5_000_000
     assert "evaluate.py run=run" in page
 
 

@@ -25,7 +25,7 @@ def test_a_class_has_three_blocks_of_images():
         [(0, "1°\n "), (1, "2°\n ")], [(5, "50°\n "), (4, "40°\n ")], [(7, "30°\nbee")],
     ]  # fmt: skip
     assert figure.subfigs[0].axes[0].get_ylabel() == "ant"
-    text = "n = 12 images; below each: angle to the mean embedding of the row's class; SYNTHETIC images"
+    text = "n = 12 images; below each: angle to its row's class mean; SYNTHETIC images"
     assert " ".join(figure.get_supxlabel().split()) == text
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fewlabels.core.atomic_io import write_text
 from fewlabels.data.image_store.folder import processors
 from fewlabels.figures.embedding_plots import HoverImages, hover_of
-from fewlabels.figures.names import name_key
+from fewlabels.figures.names import name_key, one_line
 from fewlabels.probing.intervals import MEAN, SESSION, format_interval, format_session, interval
 from fewlabels.probing.probes import TITLES
 
@@ -128,13 +128,15 @@ def _picture(figure: "Figure", caption: str) -> dict[str, Any]:
 
 def _data_uri(figure: "Figure") -> str:
     """A figure as PNG or, if that is large, as WebP."""
+    from PIL import Image
+
     dpi = min(WIDTH / figure.get_figwidth(), 300)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     if buffer.tell() > MAX_PNG:
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="webp", dpi=dpi, pil_kwargs={"quality": 85})
-        return _base64("webp", buffer)
+        smaller = io.BytesIO()
+        Image.open(buffer).convert("RGB").save(smaller, "webp", quality=85)
+        return _base64("webp", smaller)
     return _base64("png", buffer)
 
 
@@ -153,7 +155,7 @@ def _hover_values(hover: HoverImages, places: "NDArray[np.float64]") -> dict[str
         sheet.paste(tile, (number % columns * side, number // columns * side))
     buffer = io.BytesIO()
     sheet.save(buffer, "webp", quality=75)
-    data = {"columns": columns, "places": places.round(4).tolist(), "texts": list(hover.texts)}
+    data = {"columns": columns, "places": places.round(4).tolist(), "texts": [one_line(text) for text in hover.texts]}
     return {"sheet": _base64("webp", buffer), "data": data, "columns": columns}
 
 

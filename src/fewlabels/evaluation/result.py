@@ -76,6 +76,7 @@ def save_figures(figures: "Mapping[str, tuple[Figure, str]]", directory: Path) -
     for name, (figure, _) in figures.items():
         try:
             figure.savefig(directory / "figures" / f"{name}.png", dpi=150)
+            figure.set_layout_engine("none")  # keep the layout, which takes most of the time, for the report
         except Exception as error:  # one figure must not cost the others
             log.exception("figures/%s.png could not be drawn; the results are not affected.", name)
             failures[name] = f"{type(error).__name__}: {error}"

@@ -1,5 +1,6 @@
 """Galleries of images: nearest to and furthest from the class means, and nearest neighbours."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,11 +36,13 @@ def gallery_figure(
         synthetic: Whether the images are synthetic.
     """
     count = max(len(gallery.nearest) for gallery in galleries)
-    figure = new_figure(3 * count * 0.78 + 2.2, 1.02 * len(galleries) + 0.9)
-    parts: Any = figure.subfigures(1, 3, wspace=0.02, width_ratios=[0.78 * count + space for space in (1.6, 0.3, 0.3)])
+    figure = new_figure(3 * count * 0.66 + 2.0, 1.1 * len(galleries) + 0.9)
+    parts: Any = figure.subfigures(1, 3, wspace=0.02, width_ratios=[0.66 * count + space for space in (1.6, 0.3, 0.3)])
     row_names = shown_names(figure, [gallery.name for gallery in galleries], 24)
     others = np.unique(np.concatenate([labels[gallery.intruders] for gallery in galleries]))
-    names = dict(zip(others, shown_names(figure, [_class_name(label, classes) for label in others], 13), strict=True))
+    shown = shown_names(figure, [classes[label] if label >= 0 else "unlabelled" for label in others], 18)
+    names = {label: textwrap.fill(name, 10) for label, name in zip(others, shown, strict=True)}
+    blank = "\n".join([" "] * max((name.count("\n") + 1 for name in names.values()), default=1))
     for block, (part, title) in enumerate(zip(parts, BLOCKS, strict=True)):
         part.suptitle(title, fontsize=10)
         grid = part.subplots(len(galleries), count, squeeze=False)
@@ -49,17 +52,12 @@ def gallery_figure(
             chosen = (gallery.nearest, gallery.furthest, gallery.intruders)[block]
             for axis, row, angle in zip(axes, chosen, gallery.angles[block], strict=False):
                 axis.axis("on")
-                thumbnail(axis, images[row], f"{angle:.0f}°\n{names[labels[row]] if block == 2 else ' '}")
+                thumbnail(axis, images[row], f"{angle:.0f}°\n{names[labels[row]] if block == 2 else blank}")
             if block == 0:
                 axes[0].axis("on")
                 _name_row(axes[0], row_name.replace(" ", "\n", 1))
-    caption(figure, "images; below each: angle to the mean embedding of the row's class", n=len(images),
-            synthetic=synthetic)  # fmt: skip
+    caption(figure, "images; below each: angle to its row's class mean", n=len(images), synthetic=synthetic)
     return figure
-
-
-def _class_name(label: int, classes: Sequence[str]) -> str:
-    return classes[label] if label >= 0 else "unlabelled"
 
 
 def _name_row(axis: "Axes", name: str) -> None:

@@ -37,7 +37,7 @@ def layerwise_probe_figure(
         synthetic: Whether the images are synthetic.
     """
     layers = list(table["layer"].unique())
-    figure = new_figure(max(6.4, 0.9 * len(layers) + 2), 4.0)
+    figure = new_figure(max(8.0, 0.9 * len(layers) + 2), 3.8)
     axis = figure.subplots()
     sources = list(table["source"].unique())
     names, styles = shown_names(figure, sources), curve_styles(len(sources))

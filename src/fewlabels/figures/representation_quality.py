@@ -21,7 +21,7 @@ def representation_quality_figure(one: NDArray[Any], other: NDArray[Any], *, syn
         other: Embeddings [N, D] of another view, in the same order.
         synthetic: Whether the images are synthetic.
     """
-    figure = new_figure(11.5, 3.6)
+    figure = new_figure(10.2, 3.6)
     axes = figure.subplots(1, 3)
     _similarities(axes[0], unit(one), unit(other))
     _singular_values(axes[1], one)

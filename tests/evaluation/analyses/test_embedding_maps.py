@@ -4,6 +4,8 @@ import pytest
 from fewlabels.evaluation.analyses.embedding_maps import EmbeddingMaps
 from fewlabels.probing.projections import principal_components
 
+hovers = []
+
 
 @pytest.fixture
 def run(context, made_up, drawn, monkeypatch):
@@ -13,6 +15,9 @@ def run(context, made_up, drawn, monkeypatch):
         lambda vectors, seed: principal_components(vectors, 2)[0],
     )
     calls = drawn("embedding_maps", "umap_figure", "pair_plot_figure")
+
+    monkeypatch.setattr("fewlabels.evaluation.analyses.embedding_maps.add_hover", lambda _, hover: hovers.append(hover))
+    hovers.clear()
 
     def call(max_samples):
         result = EmbeddingMaps().run(made_up(settings=context.settings | {"max_samples": max_samples}))
@@ -36,3 +41,16 @@ def test_the_sample_is_capped_per_split(run):
     (panels, plane, labels, _), _ = run(30)
     assert [mask.sum() for mask in panels.values()] == [10, 10, 10]
     assert len(plane) == len(labels) == 30
+
+
+def test_points_have_their_own_image_path_and_panel(context, run):
+    (panels, plane, labels, _), _ = run(3000)
+    (hover,) = hovers
+    assert len(hover.points) == len(labels)
+    row_of = {path: row for row, path in enumerate(context.data.paths)}
+    for number in (0, 50, len(labels) - 1):
+        path, _, name = hover.texts[number].partition(": ")
+        assert name == context.embeddings.classes[labels[number]] == path.split("/")[0]
+        assert np.array_equal(hover.images[number], context.data.images([row_of[path]])[0])
+        assert np.array_equal(hover.points[number], plane[number])
+        assert list(panels.values())[hover.axes[number]][number]
