@@ -110,39 +110,32 @@ def pair_plot_figure(
         classes: Names that the labels index into.
         synthetic: Whether the images are synthetic.
     """
-    groups = class_colours(labels, classes)
-    count = components.shape[1]
+    import seaborn as sns
+
+    groups, count = class_colours(labels, classes), components.shape[1]
     figure = new_figure(2.1 * count + 0.4, 1.9 * count + 0.8)
     figure.suptitle("Principal components of the embeddings (explained variance)", fontsize=11)
     titles = [f"PC {k} ({fraction:.0%})" for k, fraction in enumerate(variance, 1)]
-    size = float(np.clip(6000 / len(components), 3, 18))
+    # Numbers instead of names, which seaborn would not show as they are
+    group = np.select([members for _, _, members in groups], range(len(groups)))
+    shared = {"hue": group, "palette": {k: colour for k, (_, colour, _) in enumerate(groups)}, "legend": False}
     axes: NDArray[Any] = figure.subplots(count, count, sharex="col", squeeze=False)
     for row, column in np.ndindex(count, count):
         axis: Any = axes[row, column]
         if column > row:
             axis.remove()
-            continue
-        for _, colour, members in groups if column < row else []:
-            axis.scatter(*components[members][:, [column, row]].T, s=size, color=colour, linewidths=0, alpha=0.7)
-        if row == column:
-            _densities(axis, components[:, row], groups)
-        axis.set(xlabel=titles[column] if row == count - 1 else "", ylabel=titles[row] if 0 == column < row else "")
-        tidy(axis)
+        elif column == row:
+            sns.kdeplot(x=components[:, row], ax=axis, common_norm=False, linewidth=1.2, warn_singular=False, **shared)
+            axis.set(yticks=[])
+        else:
+            sns.scatterplot(x=components[:, column], y=components[:, row], ax=axis, linewidth=0, alpha=0.7,
+                            s=float(np.clip(6000 / len(components), 3, 18)), **shared)  # fmt: skip
+        if column <= row:
+            axis.set(xlabel=titles[column] if row == count - 1 else "", ylabel=titles[row] if 0 == column < row else "")
+            tidy(axis)
     _class_legend(figure, groups)
     caption(figure, "samples", n=len(components), synthetic=synthetic)
     return figure
-
-
-def _densities(axis: "Axes", values: NDArray[Any], groups: Groups) -> None:
-    """Draw a kernel density estimate per group; none of groups with a single value, which have no density."""
-    from scipy.stats import gaussian_kde
-
-    low, high = values.min(), values.max()
-    grid = np.linspace(low - 0.1 * (high - low), high + 0.1 * (high - low), 200)
-    for _, colour, members in groups:
-        if np.ptp(values[members]) > 1e-6 * (high - low):
-            axis.plot(grid, gaussian_kde(values[members])(grid), color=colour, linewidth=1.2)
-    axis.set(yticks=[], ylim=(0, None))
 
 
 def _class_legend(figure: "Figure", groups: Groups) -> None:
