@@ -44,7 +44,7 @@ def label_efficiency_figure(
         synthetic: Whether the images are synthetic.
     """
     probes, sources = list(table["probe"].unique()), list(table["source"].unique())
-    figure = new_figure(max(3.2 * len(probes) + 0.4, 6.4), 4.2)
+    figure = new_figure(max(3.2 * len(probes) + 0.4, 8.0), 4.2)
     axes = figure.subplots(1, len(probes), sharey=True, squeeze=False)[0]
     names = shown_names(figure, sources)
     for axis, probe in zip(axes, probes, strict=True):
