@@ -40,7 +40,8 @@ def evaluate(settings: dict[str, Any], directory: Path) -> None:
     left_out += save(context, result, directory)
     write_report(
         directory / "report.html", title=context.title,
-        subtitle=f"Evaluated {datetime.now().astimezone():%Y-%m-%d %H:%M}; {directory}", sentences=result.sentences,
+        subtitle=f"Evaluated {datetime.now().astimezone():%Y-%m-%d %H:%M}; {directory}",
+        sentences=[*result.sentences, *(n for n in context.data.notices if not n.startswith("SYNTHETIC"))],
         sections=report_sections(context, result, sections, left_out), synthetic=context.data.synthetic,
     )  # fmt: skip
     pictures = {name: directory / "figures" / f"{name}.png" for name in result.figures}

@@ -87,7 +87,7 @@ def _verdict(numbers: Mapping[str, float]) -> tuple[str, str, str]:
     knn, untrained = numbers.get("knn_accuracy", np.nan), numbers.get("knn_accuracy_untrained", np.nan)
     rank = numbers["effective_rank"]
     if rank < 2 or numbers["uniformity"] > -0.05:
-        values = f"effective rank {rank:.1f}, uniformity {numbers['uniformity']:.2f}"
+        values = f"effective rank {rank:.1f}, uniformity {numbers['uniformity']:z.2f}"
         advice = "In the first epochs, train on; else lower the learning rate, or raise the warm-up or the batch size."
         return COLLAPSED, f"all images have nearly the same embedding ({values})", advice
     if loss > 0.95 * chance:
