@@ -70,7 +70,7 @@ def main() -> None:
     print("classes dims budget probe draws: mean's 95% interval holds the mean; the spread holds fresh sessions")
     every = []
     options = (("knn", 30, "random"), ("knn", 30, "balanced"), ("knn", 100, "random"), ("linear", 30, "random"))
-    for case, (probe, budget, draws) in itertools.product(CASES, options):
+    for (probe, budget, draws), case in itertools.product(options, CASES):
         found = coverage(case, budget=budget, probe=probe, draws=draws, repeats=arguments.repeats,
                          count=arguments.draws, fresh=arguments.fresh)  # fmt: skip
         every.append(found)

@@ -325,7 +325,7 @@ def test_the_offline_run_holds_training_and_evaluation(evaluated):
     pictures = {name.split("/")[1] for name in stored["logged"] if name.startswith("figures/")}
     assert {"views", "label_efficiency", "umap", "gallery", "representation_quality"} <= pictures
     tables = {name.split("/")[1] for name in stored["logged"] if name.startswith("tables/")}
-    assert tables == {"embeddings", "label_efficiency"}
+    assert tables == {"embeddings", "label_efficiency", "label_efficiency_intervals"}
     assert stored["config"]["method"]["temperature"] == 0.2
     assert stored["config"]["data"]["size"] == 32
 
@@ -389,12 +389,12 @@ def test_another_dataset_is_evaluated_in_a_directory_of_its_own(evaluated, shell
 @pytest.mark.slow
 def test_several_runs_are_compared_on_the_same_labels(evaluated, shell):
     shell("pretrain.py", *TINY, "seed=1", "data.seed=0", "hydra.run.dir=other", "logger=csv")
-    done = shell("evaluate.py", "run=run,other", *QUICK)
+    done = shell("evaluate.py", "run=[[run],[other]]", *QUICK)  # groups of one run each
     folder = shell.folder / done.stdout.splitlines()[-1]
     table = pd.read_csv(folder / "label_efficiency.csv")
     assert set(table["source"]) == {"run", "other", "untrained"}
     alone = pd.read_csv(evaluated[1] / "label_efficiency.csv").query("source == 'pretrained'")
     assert np.allclose(table.query("source == 'run'")["balanced_accuracy"], alone["balanced_accuracy"])
     assert done.stdout.count("Reusing") == 1, "`other` was not evaluated before"
-    assert "is best with" in done.stdout
+    assert "has the highest balanced accuracy (best of 3)" in done.stdout
     assert re.search(r"[+-]\d+\.\d ± \d+\.\d points over", (folder / "report.html").read_text())

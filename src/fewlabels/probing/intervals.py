@@ -31,7 +31,7 @@ def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, floa
     Accuracies of label draws have a long lower tail, since none exceeds what all labels give: with a skewness of -3,
     Student's interval of ten draws holds the mean 87 times in 100. Hall's cubic transformation of t removes the effect
     of the skewness, which is estimated from the values (Hall 1992, J. R. Stat. Soc. B 54, 221–228); the half-width is
-    half the length of that interval. Of symmetric values it is Student's.
+    the longer side of that interval, but no more than `session_spread` has. Of symmetric values it is Student's.
 
     The half-width is NaN where no spread can be estimated: of one value, or of equal ones.
     """
@@ -44,7 +44,8 @@ def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, floa
     quantile = float(t.ppf(0.975, n - 1))
     if n >= MIN_SKEWED:
         skewness = float(((values - mean) ** 3).mean() / values.std() ** 3)
-        quantile = (_untransformed(quantile, skewness, n) - _untransformed(-quantile, skewness, n)) / 2
+        longer = max(_untransformed(quantile, skewness, n), -_untransformed(-quantile, skewness, n))
+        quantile = min(longer, float(t.ppf(0.95, n - 1)) * np.sqrt(n + 1))
     return mean, float(quantile * values.std(ddof=1) / np.sqrt(n))
 
 
