@@ -37,10 +37,13 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_unmarked_processes(request) -> Iterator[None]:
-    """With `-m "not subprocess"`, make a test fail that starts a process: it lacks the marker."""
+    """With `-m "not subprocess"`, make a test fail that starts a process, git aside: it lacks the marker."""
+    start = subprocess.Popen.__init__
 
-    def refuse(*_, **__):
-        raise AssertionError("This test starts a process: mark it with @pytest.mark.subprocess.")
+    def refuse(self, command=(), *others, **options):
+        if not isinstance(command, list) or command[0] != "git":  # whose state every run notes
+            raise AssertionError("This test starts a process: mark it with @pytest.mark.subprocess.")
+        start(self, command, *others, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         if "not subprocess" in (request.config.option.markexpr or ""):

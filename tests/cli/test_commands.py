@@ -84,7 +84,17 @@ def test_overrides_of_a_resumed_run_are_held_back(name, arguments, held_back):
 def test_an_evaluation_holds_back_the_overrides_of_the_data():
     arguments = ["run=x", "data=flowers", "data.root=y", "repeats=3"]
     assert COMMANDS["evaluate"].held_back(arguments) == ["data=flowers", "data.root=y"]
-    cfg = OmegaConf.create({"run": "x", "checkpoint": None, "data": [], "repeats": 3, "max_samples": 10})
+    cfg = OmegaConf.create(
+        {
+            "run": "x",
+            "checkpoint": None,
+            "data": [],
+            "repeats": 3,
+            "max_samples": 10,
+            "max_labels": 20,
+            "draws": "random",
+        }
+    )
     assert COMMANDS["evaluate"].prepare(cfg, ["data.root=y"]).data == ["data.root=y"]
 
 
@@ -95,6 +105,14 @@ def test_an_evaluation_holds_back_the_overrides_of_the_data():
     ({"max_samples": 1.5}, "max_samples=1.5: give a whole number of at least 1"),
 ])  # fmt: skip
 def test_an_evaluation_needs_one_network_and_positive_numbers(changes, message):
-    settings = {"run": "x", "checkpoint": None, "data": [], "repeats": 3, "max_samples": 10}
+    settings = {
+        "run": "x",
+        "checkpoint": None,
+        "data": [],
+        "repeats": 3,
+        "max_samples": 10,
+        "max_labels": 20,
+        "draws": "random",
+    }
     with pytest.raises(ConfigError, match=message):
         COMMANDS["evaluate"].prepare(OmegaConf.create(settings | changes), [])

@@ -32,10 +32,9 @@ def test_an_evaluation_is_written_to_its_run_unless_the_data_are_others(monkeypa
     assert resolved("${evaluation_dir:${run}}", run="runs/mine") == "runs/mine"
     assert resolved("${evaluation_dir:${run}}", run=["a", "b"]).startswith("runs/evaluate/")
     assert resolved("${evaluation_dir:${run}}", run=None).startswith("runs/evaluate/")
-    monkeypatch.setattr(resolvers, "held_back", ["data.label_fraction=0.1"])
-    assert resolved("${evaluation_dir:${run}}", run="runs/mine") == "runs/mine"
-    monkeypatch.setattr(resolvers, "held_back", ["data=flowers"])
-    assert resolved("${evaluation_dir:${run}}", run="runs/mine").startswith("runs/evaluate/")
+    for override in ("data.label_fraction=0.1", "data=flowers"):
+        monkeypatch.setattr(resolvers, "held_back", [override])
+        assert resolved("${evaluation_dir:${run}}", run="runs/mine").startswith("runs/evaluate/")
 
 
 @pytest.mark.parametrize(("arguments", "overrides", "name"), [

@@ -67,7 +67,7 @@ def _quoted(name: re.Match[str]) -> str:
 def _names(value: str) -> list[str]:
     """The runs of `run=A,B` or `run=[A,B]`; a single one if the whole is a directory whose name has commas."""
     value = value.strip("'\"[]")
-    return [value] if Path(value).is_dir() else [name.strip(" '\"") for name in value.split(",")]
+    return [value] if Path(value).is_dir() else [name.strip(" '\"[]") for name in value.split(",")]
 
 
 def _check_choices(arguments: list[str], command: str) -> None:

@@ -110,32 +110,36 @@ def pair_plot_figure(
         classes: Names that the labels index into.
         synthetic: Whether the images are synthetic.
     """
-    import seaborn as sns
-
     groups, count = class_colours(labels, classes), components.shape[1]
     figure = new_figure(2.1 * count + 0.4, 1.9 * count + 0.8)
     figure.suptitle("Principal components of the embeddings (explained variance)", fontsize=11)
-    titles = [f"PC {k} ({fraction:.0%})" for k, fraction in enumerate(variance, 1)]
-    # Numbers instead of names, which seaborn would not show as they are
-    group = np.select([members for _, _, members in groups], range(len(groups)))
-    shared = {"hue": group, "palette": {k: colour for k, (_, colour, _) in enumerate(groups)}, "legend": False}
     axes: NDArray[Any] = figure.subplots(count, count, sharex="col", squeeze=False)
+    titles = [f"PC {k} ({fraction:.0%})" for k, fraction in enumerate(variance, 1)]
     for row, column in np.ndindex(count, count):
         axis: Any = axes[row, column]
         if column > row:
             axis.remove()
-        elif column == row:
-            sns.kdeplot(x=components[:, row], ax=axis, common_norm=False, linewidth=1.2, warn_singular=False, **shared)
-            axis.set(yticks=[])
-        else:
-            sns.scatterplot(x=components[:, column], y=components[:, row], ax=axis, linewidth=0, alpha=0.7,
-                            s=float(np.clip(6000 / len(components), 3, 18)), **shared)  # fmt: skip
-        if column <= row:
-            axis.set(xlabel=titles[column] if row == count - 1 else "", ylabel=titles[row] if 0 == column < row else "")
-            tidy(axis)
+            continue
+        _draw_pair(axis, components[:, column], components[:, row] if column < row else None, groups)
+        axis.set(xlabel=titles[column] if row == count - 1 else "", ylabel=titles[row] if 0 == column < row else "")
+        tidy(axis)
     _class_legend(figure, groups)
     caption(figure, "samples", n=len(components), synthetic=synthetic)
     return figure
+
+
+def _draw_pair(axis: "Axes", x: NDArray[Any], y: NDArray[Any] | None, groups: Groups) -> None:
+    """Draw two components against each other, or the density of one; groups by number, since names may be anything."""
+    import seaborn as sns
+
+    group = np.select([members for _, _, members in groups], range(len(groups)))
+    shared = {"hue": group, "palette": [colour for _, colour, _ in groups], "legend": False}
+    if y is None:
+        sns.kdeplot(x=x, ax=axis, common_norm=False, linewidth=1.2, warn_singular=False, **shared)
+        axis.set(yticks=[])
+    else:
+        size = float(np.clip(6000 / len(x), 3, 18))
+        sns.scatterplot(x=x, y=y, ax=axis, linewidth=0, alpha=0.7, s=size, **shared)
 
 
 def _class_legend(figure: "Figure", groups: Groups) -> None:

@@ -40,8 +40,8 @@ def test_an_embedding_in_the_order_of_the_curve_has_correlation_1(points, monoto
     result = CurveRecovery().run(points(monotonic(points.position)[:, None]))
     assert result.metrics["test/spearman"] == pytest.approx(1)
     assert result.sentences == [
-        "The 1-D embedding orders 30 held-out points along the curve with |Spearman| = 1.0000 (best 1; untrained "
-        "network 1.0000)."
+        "The 1-D embedding orders 30 held-out points along the curve with |Spearman| = 1.0000 (best 1; random "
+        "init 1.0000)."
     ]
     assert result.figures.keys() == {"curve_recovery", "curve_recovery_plane"}
 
