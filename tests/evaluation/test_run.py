@@ -392,9 +392,9 @@ def test_several_runs_are_compared_on_the_same_labels(evaluated, shell):
     done = shell("evaluate.py", "run=[[run],[other]]", *QUICK)  # groups of one run each
     folder = shell.folder / done.stdout.splitlines()[-1]
     table = pd.read_csv(folder / "label_efficiency.csv")
-    assert set(table["source"]) == {"run", "other", "untrained"}
+    assert set(table["source"]) == {"run", "other", "random init"}
     alone = pd.read_csv(evaluated[1] / "label_efficiency.csv").query("source == 'pretrained'")
     assert np.allclose(table.query("source == 'run'")["balanced_accuracy"], alone["balanced_accuracy"])
     assert done.stdout.count("Reusing") == 1, "`other` was not evaluated before"
-    assert "has the highest balanced accuracy (best of 3)" in done.stdout
+    assert "The best of 2 single checkpoints: intervals are over draws of labels" in done.stdout
     assert re.search(r"[+-]\d+\.\d ± \d+\.\d points over", (folder / "report.html").read_text())
