@@ -81,20 +81,15 @@ def test_overrides_of_a_resumed_run_are_held_back(name, arguments, held_back):
     assert COMMANDS[name].held_back(arguments) == held_back
 
 
+EVALUATION = {
+    "run": "x", "checkpoint": None, "data": [], "repeats": 3, "max_samples": 10, "max_labels": 20, "draws": "random",
+}  # fmt: skip
+
+
 def test_an_evaluation_holds_back_the_overrides_of_the_data():
     arguments = ["run=x", "data=flowers", "data.root=y", "repeats=3"]
     assert COMMANDS["evaluate"].held_back(arguments) == ["data=flowers", "data.root=y"]
-    cfg = OmegaConf.create(
-        {
-            "run": "x",
-            "checkpoint": None,
-            "data": [],
-            "repeats": 3,
-            "max_samples": 10,
-            "max_labels": 20,
-            "draws": "random",
-        }
-    )
+    cfg = OmegaConf.create(EVALUATION)
     assert COMMANDS["evaluate"].prepare(cfg, ["data.root=y"]).data == ["data.root=y"]
 
 
@@ -102,17 +97,9 @@ def test_an_evaluation_holds_back_the_overrides_of_the_data():
     ({"run": None}, "Give either run=RUN_DIR or checkpoint=FILE"),
     ({"checkpoint": "x.ckpt"}, "Give either run=RUN_DIR or checkpoint=FILE"),
     ({"repeats": 0}, "repeats=0: give a whole number of at least 1"),
+    ({"draws": 5}, "draws=5: choose random or balanced"),
     ({"max_samples": 1.5}, "max_samples=1.5: give a whole number of at least 1"),
 ])  # fmt: skip
 def test_an_evaluation_needs_one_network_and_positive_numbers(changes, message):
-    settings = {
-        "run": "x",
-        "checkpoint": None,
-        "data": [],
-        "repeats": 3,
-        "max_samples": 10,
-        "max_labels": 20,
-        "draws": "random",
-    }
     with pytest.raises(ConfigError, match=message):
-        COMMANDS["evaluate"].prepare(OmegaConf.create(settings | changes), [])
+        COMMANDS["evaluate"].prepare(OmegaConf.create(EVALUATION | changes), [])

@@ -3,10 +3,8 @@
 import logging
 from typing import Protocol, cast
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fewlabels.callbacks.access import data_of
@@ -15,7 +13,6 @@ from fewlabels.probing.embeddings import sample
 from fewlabels.probing.representation_quality import COLLAPSED, assess
 
 log = logging.getLogger(__name__)
-Vectors = NDArray[np.float32]
 
 
 class ViewEmbedder(Protocol):
@@ -39,10 +36,9 @@ class RepresentationQuality(Callback):
     def __init__(self, every_n_epochs: int = 5, max_samples: int = 512) -> None:
         self.every_n_epochs, self.max_samples = every_n_epochs, max_samples
         self.warned = False
-        self._views: tuple[Vectors, Vectors] | None = None  # embeddings of the present validation, not yet judged
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure, if due; this validation's loss is logged after this hook, so the verdict waits for it."""
+        """Measure, if due."""
         if trainer.sanity_checking or not trainer.is_global_zero or (trainer.current_epoch + 1) % self.every_n_epochs:
             return
         data, method = data_of(trainer), cast("ViewEmbedder", pl_module)
@@ -54,17 +50,9 @@ class RepresentationQuality(Callback):
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():  # the network is in eval mode: validation has just ended
             one, other = (method.embed(method.views(x, generator)).float().cpu().numpy() for _ in range(2))
-        self._views = one, other
-        numbers = {f"representation/{name}": value for name, value in assess(one, other, {}).numbers.items()}
-        pl_module.log_dict(numbers, rank_zero_only=True)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Warn, if the measurement and the loss of this validation show a collapse."""
-        if self._views is None:
-            return
-        known = {name: float(value) for name in ("loss", "loss_chance")
-                 if (value := trainer.callback_metrics.get(f"val/{name}")) is not None}  # fmt: skip
-        quality, self._views = assess(*self._views, known), None
+        # Without the loss: that of this validation is logged after this hook, and a collapse shows without it
+        quality = assess(one, other, {})
+        pl_module.log_dict({f"representation/{n}": value for n, value in quality.numbers.items()}, rank_zero_only=True)
         if quality.verdict == COLLAPSED and not self.warned:
             self.warned = True
             epoch = trainer.current_epoch + 1

@@ -14,7 +14,7 @@ from fewlabels.core.errors import UserError
 from fewlabels.evaluation.analyses.class_distances import distances_text
 from fewlabels.evaluation.analyses.label_efficiency import SETTINGS
 from fewlabels.evaluation.context import EvaluationContext, load_context
-from fewlabels.evaluation.groups import group_means, name_groups, replicated, run_means_table, summary_sentences
+from fewlabels.evaluation.groups import group_means, name_groups, replicated, summary_sentences
 from fewlabels.evaluation.report import Section, Table, label_efficiency_table, provenance_table, write_report
 from fewlabels.evaluation.result import MAX_CLASSES, save_figures
 from fewlabels.figures.heatmaps import distances_figure
@@ -45,12 +45,11 @@ def compare(settings: dict[str, Any], directory: Path) -> None:
     runs = [pair for members in groups.values() for pair in members.items()]
     contexts = {name: load_context(settings | {"run": run}) for name, run in runs}
     sources, first = shared_samples(contexts), next(iter(contexts.values()))
-    pool, test = next(iter(sources.values()))
+    (pool, test), synthetic = next(iter(sources.values())), first.data.synthetic
     sources[first.start] = first.embed(first.untrained, pool.index), first.embed(first.untrained, test.index)
     single = label_efficiency(sources, **{name: settings[name] for name in SETTINGS})
     members = {group: list(names) for group, names in groups.items()} | {first.start: [first.start]}
     table = group_means(single, members) if replicated(groups) else single
-    synthetic, curve_table = first.data.synthetic, run_means_table if replicated(groups) else label_efficiency_table
     figure = label_efficiency_figure(
         table, classes=len(np.unique(pool.labels[pool.labels >= 0])), tested=len(test), population=first.population,
         draws=settings["draws"], runs=max(map(len, groups.values())), synthetic=synthetic,
@@ -60,8 +59,9 @@ def compare(settings: dict[str, Any], directory: Path) -> None:
     save(single, table, curves | heatmaps, directory)
     seeds = {group: [contexts[name].method.seed for name in names] for group, names in groups.items()}
     sentences = [*summary_sentences(table, seeds), *left_out_sentences(contexts, len(test))]
+    tables = [label_efficiency_table(table, p, runs=replicated(groups)) for p in table["probe"].unique()]
     sections = [
-        Section("Label efficiency", list(curves.values()), [curve_table(table, p) for p in table["probe"].unique()]),
+        Section("Label efficiency", list(curves.values()), tables),
         Section("Embedding space", list(heatmaps.values()), [distances] if heatmaps else []),
         Section("Provenance", tables=describe_all(contexts), code=[command_line()]),
     ]

@@ -23,6 +23,7 @@ from fewlabels.probing.embeddings import Embeddings, extract, sample
 from fewlabels.probing.projections import principal_components
 from fewlabels.training.build import build_backbone, build_data, build_method, evaluation_data_node, training_record
 from fewlabels.training.config_types import trusted_config
+from fewlabels.training.provenance import provenance_values
 from fewlabels.training.run_dir import load_results, recorded_command
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def load_context(settings: dict[str, Any]) -> EvaluationContext:
     provenance = provenance_of(path, data)
     embeddings = _all_embeddings(backbone, data, path, provenance)
     pool, test, population = partition(data, embeddings.index, record)
-    same_data = checkpoint["fewlabels"]["images"] == data.fingerprint and not _changed_keys(settings["data"])
+    same_data = checkpoint["fewlabels"].get("images") == data.fingerprint and not _changed_keys(settings["data"])
     return EvaluationContext(
         data, method, *baseline, embeddings, pool, test, population, settings, results if same_data else {},
         describe(checkpoint, record, data, path, results), provenance,
@@ -243,4 +244,4 @@ def describe(
         "notices": " ".join(data.notices) or "none",
         "checkpoint": path,
         "command": recorded_command(path.parent.parent),
-    }
+    } | provenance_values(path.parent.parent)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fewlabels.core.errors import UserError
-from fewlabels.evaluation.report import Table
-from fewlabels.probing.intervals import SESSION, format_interval, format_session, interval, welch
+from fewlabels.probing.intervals import SESSION, format_interval, format_session, interval, lead
 from fewlabels.probing.probes import TITLES
 
 if TYPE_CHECKING:
@@ -90,17 +89,6 @@ def group_means(table: "pd.DataFrame", groups: Mapping[str, Sequence[str]]) -> "
     })  # fmt: skip
 
 
-def run_means_table(means: "pd.DataFrame", probe: str) -> Table:
-    """Means over the runs of each group, with 95% intervals over runs: a row per label budget, a column per group."""
-    rows, groups = means[means["probe"] == probe], list(means["source"].unique())
-    cells = []
-    for labels, part in rows.groupby("labels"):
-        scores = [100 * part.loc[part["source"] == group, "balanced_accuracy"].to_numpy() for group in groups]
-        cells.append([f"{labels:,}", *(format_interval(*interval(values)) for values in scores)])
-    caption = f"{TITLES[probe].capitalize()}: balanced accuracy in %, mean over pretrainings ± 95% interval over these"
-    return Table(caption, ["labels", *groups], cells)
-
-
 def summary_sentences(table: "pd.DataFrame", seeds: Mapping[str, Sequence[int]]) -> list[str]:
     """For each probe who leads at about 90 labels, and by how much; and what the intervals are over.
 
@@ -121,9 +109,9 @@ def summary_sentences(table: "pd.DataFrame", seeds: Mapping[str, Sequence[int]])
         best = order[0]
         leads = []
         for source in order[1:]:
-            paired = not groups or (source in seeds and [*seeds[source]] == [*seeds.get(best, ())])
-            compared = scores[best], scores[source]
-            gain, error = interval(compared[0] - compared[1]) if paired else welch(*compared)
+            draws = range(len(scores[best]))  # the same for all single checkpoints
+            pairs = (seeds.get(best, ()), seeds.get(source, ())) if groups else (draws, draws)
+            gain, error, _ = lead(scores[best], scores[source], pairs)
             note = " (no interval)" if np.isnan(error) else "" if gain > error else " (no clear difference)"
             leads.append(f"{format_interval(gain, error, '+')} points over {source}{note}")
         session = "–" if groups else format_session(scores[best] / 100)

@@ -8,7 +8,6 @@ import math
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +20,12 @@ from fewlabels.figures.embedding_plots import HoverImages, hover_of
 from fewlabels.figures.names import name_key, one_line
 from fewlabels.probing.intervals import MEAN, SESSION, format_interval, format_session, interval
 from fewlabels.probing.probes import TITLES
+from fewlabels.training.provenance import versions
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-PACKAGES = ("fewlabels", "torch", "torchvision", "lightning", "scikit-learn", "umap-learn")
-"""Packages whose versions the report lists."""
 WIDTH = 1920
 """Of pictures in pixels: twice that of the text column, so that they are sharp on all screens and on paper."""
 MAX_PNG = 400_000
@@ -159,22 +157,29 @@ def _hover_values(hover: HoverImages, places: "NDArray[np.float64]") -> dict[str
     return {"sheet": _base64("webp", buffer), "data": data, "columns": columns}
 
 
-def label_efficiency_table(table: "pd.DataFrame", probe: str) -> Table:
-    """Balanced accuracy of one probe with both intervals: a row per label budget, a column per source."""
+def label_efficiency_table(table: "pd.DataFrame", probe: str, *, runs: bool = False) -> Table:
+    """Balanced accuracy of one probe with its intervals: a row per label budget, a column per source.
+
+    Args:
+        table: Columns source, probe, labels, repeat and balanced_accuracy (in [0, 1]).
+        probe: One of its probes.
+        runs: Whether repeats are pretrainings, which have no spread of one labelling session.
+    """
     rows = table[table["probe"] == probe]
     sources = list(rows["source"].unique())
     cells = []
     for labels, part in rows.groupby("labels"):
         scores = [100 * part.loc[part["source"] == source, "balanced_accuracy"].to_numpy() for source in sources]
-        cells.append([f"{labels:,}", *(_cell(values) for values in scores)])
-    caption = f"{TITLES[probe].capitalize()}: balanced accuracy in %, mean ± {MEAN} ({SESSION})"
+        cells.append([f"{labels:,}", *(_cell(values, session=not runs) for values in scores)])
+    over = "mean over pretrainings ± 95% interval over these" if runs else f"mean ± {MEAN} ({SESSION})"
+    caption = f"{TITLES[probe].capitalize()}: balanced accuracy in %, {over}"
     return Table(caption, ["labels", *sources], cells)
 
 
-def _cell(values: NDArray[np.float64]) -> str:
+def _cell(values: NDArray[np.float64], *, session: bool) -> str:
     """Mean, its interval, and the spread of one labelling session, of values in %: "83.1 ± 0.9 (80.2–86.0)"."""
-    session = format_session(values / 100)
-    return format_interval(*interval(values)) + ("" if session == "–" else f" ({session})")
+    spread = format_session(values / 100) if session else "–"
+    return format_interval(*interval(values)) + ("" if spread == "–" else f" ({spread})")
 
 
 def provenance_table(values: Mapping[str, Any]) -> Table:
@@ -182,10 +187,10 @@ def provenance_table(values: Mapping[str, Any]) -> Table:
     import torch
 
     gpu = f"{torch.cuda.device_count()} × {torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
-    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    system = f"{platform.system()} {platform.machine()}"
     values = {
         **values,
         "machine": f"{gpu}{processors()} CPU cores, {system}",
-        "versions": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+        "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
     }
     return Table("", ["", ""], [[name, str(value)] for name, value in values.items()], text=True)

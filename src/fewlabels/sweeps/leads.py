@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fewlabels.probing.intervals import interval, welch
+from fewlabels.probing import intervals
 from fewlabels.sweeps.jobs import Job
 
 PROBE_METRICS = ("knn_accuracy", "linear_accuracy")
@@ -39,12 +39,10 @@ def lead(best: list[Job], other: list[Job], metric: str) -> tuple[float, float, 
     gain = _mean(best, metric) - _mean(other, metric)
     values = [np.array([job.results[metric] for job in jobs]) for jobs in (best, other)]
     if min(map(len, values)) > 1:
-        seeds = [[job.overrides.get("seed", "") for job in jobs] for jobs in (best, other)]
-        paired = set(seeds[0]) == set(seeds[1]) and len(seeds[0]) == len(seeds[1]) == len(set(seeds[0]))
-        one, two = (v[np.argsort(s)] for v, s in zip(values, seeds, strict=True)) if paired else values
-        half = interval(one - two)[1] if paired else welch(one, two)[1]
+        seeds = [[int(job.overrides.get("seed", 0)) for job in jobs] for jobs in (best, other)]
+        _, half, paired = intervals.lead(values[0], values[1], (seeds[0], seeds[1]))
         if not np.isnan(half):
-            return gain, half, f"over {len(one)} seeds, paired" if paired else "over seeds, unpaired"
+            return gain, half, f"over {len(best)} seeds, paired" if paired else "over seeds, unpaired"
         return gain, half, "equal results of all seeds have no interval"
     if metric.removeprefix("val/") in PROBE_METRICS and all("val/probes_n" in job.results for job in best + other):
         half = 1.96 * float(np.sqrt(sum(_variance(jobs, metric) for jobs in (best, other))))

@@ -61,8 +61,8 @@ def build_experiment(config: dict[str, Any], directory: Path) -> Experiment:
     resumes = config["resume"] and last_checkpoint(directory)
     data.setup("fit")
     before = None
-    if start := resumes or config.get("checkpoint"):
-        checkpoint, path = read_checkpoint(start)
+    if config.get("checkpoint"):
+        checkpoint, path = read_checkpoint(resumes or config["checkpoint"])
         if not resumes:
             init_from_checkpoint(method.backbone, checkpoint, path)
         before = training_record(checkpoint, path, data)

@@ -13,7 +13,7 @@ from fewlabels import __version__
 from fewlabels.training.run_dir import command_line, recorded_command
 
 FILE = "provenance.jsonl"
-PACKAGES = ("torch", "torchvision", "lightning", "numpy", "scikit-learn")
+PACKAGES = ("torch", "torchvision", "lightning", "numpy", "scikit-learn", "umap-learn")
 GIT_SECONDS = 10
 """Time that git may take; after it the state of a repository is left out."""
 _SOURCE = Path(__file__).parents[1]
