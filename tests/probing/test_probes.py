@@ -7,6 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from fewlabels.core.errors import UserError
+from fewlabels.probing.classification_metrics import balanced_accuracy
 from fewlabels.probing.classifiers import FIXED_C, REGULARISATION, choose_c, predict
 from fewlabels.probing.embeddings import Embeddings
 from fewlabels.probing.probes import (
@@ -15,8 +16,12 @@ from fewlabels.probing.probes import (
     knn_accuracy,
     linear_accuracy,
     pixel_components,
-    probe_accuracy,
 )
+
+
+def probe_accuracy(train, test, probe):
+    """Balanced accuracy of a probe that is fitted to all of `train`."""
+    return balanced_accuracy(test.labels, predict(probe, train.vectors, train.labels, test.vectors))
 
 
 def embeddings(vectors, labels):

@@ -146,6 +146,9 @@ def _run(
     The estimate is `probe_cost`, corrected by the time that one task of few labels takes on this machine.
     """
     import joblib
+    import sklearn.linear_model  # else the time of the first task, which the estimate uses, includes the imports
+    import sklearn.neighbors
+    import sklearn.svm  # noqa: F401
 
     dims, classes = [pool.shape[1] for pool, _ in arrays], len(np.unique(labels[labels >= 0]))
     expected = [

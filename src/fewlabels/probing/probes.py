@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewlabels.core.errors import UserError
-from fewlabels.probing.classification_metrics import balanced_accuracy
 from fewlabels.probing.classifiers import NEIGHBOURS, PROBES, TITLES, predict
 from fewlabels.probing.embeddings import Embeddings
 
@@ -107,12 +106,6 @@ def check_labels(train: Embeddings, test: Embeddings) -> int:
     if not (test.labels >= 0).any():
         raise UserError("A probe needs labelled test samples; there are none. Label some, or raise data.test_fraction.")
     return classes
-
-
-def probe_accuracy(train: Embeddings, test: Embeddings, probe: str) -> float:
-    """Balanced accuracy, on the labelled part of `test`, of a probe fitted to all of `train`."""
-    test = labelled(test)
-    return balanced_accuracy(test.labels, predict(probe, train.vectors, train.labels, test.vectors))
 
 
 def pixel_components(

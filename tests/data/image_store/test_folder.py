@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import joblib
 import numpy as np
 import psutil
 import pytest
@@ -203,16 +204,10 @@ def test_ctrl_c_ends_the_command_and_its_workers(class_folders, tmp_path):
     assert psutil.wait_procs(workers, timeout=20)[1] == []
 
 
-@pytest.mark.parametrize(("quota", "slurm", "expected"), [
-    (None, None, 8), ("max 100000", None, 8), ("250000 100000", None, 3), ("1000 100000", None, 1),
-    ("250000 100000", "2", 2), (None, "64", 8),
-])  # fmt: skip
-def test_granted_cores_are_the_least_of_affinity_slurm_and_the_container(tmp_path, monkeypatch, quota, slurm, expected):
-    monkeypatch.setattr(folder.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(folder, "CPU_QUOTA", tmp_path / "cpu.max")
+@pytest.mark.parametrize(("granted", "slurm", "expected"), [(8, None, 8), (3, "8", 3), (8, "2", 2), (8, "0", 1)])
+def test_granted_cores_are_the_least_of_the_machine_and_slurm(monkeypatch, granted, slurm, expected):
+    monkeypatch.setattr(joblib, "cpu_count", lambda: granted)
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
-    if quota:
-        (tmp_path / "cpu.max").write_text(f"{quota}\n")
     if slurm:
         monkeypatch.setenv("SLURM_CPUS_PER_TASK", slurm)
     assert folder.processors() == expected

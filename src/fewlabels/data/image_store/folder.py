@@ -1,8 +1,8 @@
 """List a folder of images, and decode it in parallel processes."""
 
 import hashlib
-import math
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,8 +14,6 @@ from fewlabels.data.image_store.progress import Advance
 from fewlabels.data.image_store.store import Source, Written
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp"})
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Of a container's control group (version 2): "QUOTA PERIOD" in microseconds, or "max PERIOD"."""
 _CHUNK = 64  # images per call of a worker
 _MIN_CHUNKS = 4  # chunks per worker: a worker starts in the time that 256 images take to decode
 
@@ -115,15 +113,12 @@ def _walk(
 def processors() -> int:
     """How many CPU cores this process may use; a batch system or a container often grants fewer than there are.
 
-    The least of the CPU affinity, SLURM's cores per task, and the quota of the control group, rounded up.
+    The least of SLURM's cores per task and of what joblib finds: CPU affinity, and the quota of the control group.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if (slurm := os.environ.get("SLURM_CPUS_PER_TASK", "")).isdigit():
-        cores = min(cores, int(slurm))
-    if CPU_QUOTA.is_file():
-        quota, period = CPU_QUOTA.read_text().split()[:2]
-        cores = min(cores, math.ceil(int(quota) / int(period)) if quota != "max" else cores)
-    return max(1, cores)
+    import joblib
+
+    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return max(1, min(joblib.cpu_count(), int(slurm) if slurm.isdigit() else sys.maxsize))
 
 
 def _decode_all(root: str, paths: list[str], resize: str, target: Target, advance: Advance) -> Written:
