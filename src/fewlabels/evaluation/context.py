@@ -24,7 +24,7 @@ from fewlabels.probing.projections import principal_components
 from fewlabels.training.build import build_backbone, build_data, build_method, evaluation_data_node, training_record
 from fewlabels.training.config_types import trusted_config
 from fewlabels.training.provenance import provenance_values
-from fewlabels.training.run_dir import load_results, recorded_command
+from fewlabels.training.run_dir import load_results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -243,5 +243,4 @@ def describe(
         "evaluated on": f"{data.name}, {len(data.paths):,} {content}",
         "notices": " ".join(data.notices) or "none",
         "checkpoint": path,
-        "command": recorded_command(path.parent.parent),
     } | provenance_values(path.parent.parent)

@@ -15,7 +15,7 @@ from fewlabels.evaluation.report import Section, Table, label_efficiency_table, 
 from fewlabels.evaluation.result import SECTIONS, Analysis, AnalysisResult, save_figures
 from fewlabels.training.build import instantiate_node
 from fewlabels.training.loggers import silence_libraries
-from fewlabels.training.run_dir import command_line, program, save_results
+from fewlabels.training.run_dir import command_line, program, recorded_command, save_results
 from fewlabels.training.wandb_runs import amend_wandb_run
 
 log = logging.getLogger(__name__)
@@ -125,15 +125,17 @@ def next_steps(context: EvaluationContext) -> Section:
     root, total, settings = context.image_data.root, len(context.embeddings), context.settings
     tested = len(context.data.indices("test"))
     network = settings["run"] or settings["checkpoint"]
-    data = [part for part in shlex.split(context.description["command"]) if part.startswith(("data=", "data."))]
+    command = recorded_command(context.description["checkpoint"].parent.parent)
+    data = [part for part in shlex.split(command) if part.startswith(("data=", "data."))]
+    checked = not any(notice.startswith("Not checked") for notice in context.data.notices)
     evaluation = [f"run={settings['run']}"] if settings["run"] else [f"checkpoint={network}"]
     text = [
         f"None of the {total:,} images has a label, so this page cannot say how few labels are enough. Label some: in "
         f"{root}, make a folder for each class and move images of the class into it, 20 of each, say. Leave all others "
         "where they are: images in no folder stay unlabelled.",
-        f"Accuracy is measured on the labelled ones of the {tested:,} test images, which pretraining did not see; "
-        "probes learn from those of the training images. The column split of embeddings.parquet says which is which: "
-        "label images of both.",
+        f"Accuracy is measured on the labelled ones of the {tested:,} test images"
+        f"{', which pretraining did not see' if checked else ''}; probes learn from those of the training images. The "
+        "column split of embeddings.parquet says which is which: label images of both.",
         "Then evaluate again, for accuracy against the number of labels, or finetune a classifier:",
     ]
     commands = [
