@@ -10,6 +10,7 @@ from PIL import Image
 
 from fewlabels.cli.app import compose_config
 from fewlabels.evaluation.run import evaluate
+from fewlabels.probing.projections import principal_components
 from fewlabels.probing.representation_quality import COLLAPSED
 
 TINY = (
@@ -35,6 +36,10 @@ def write_flat(folder, count, *, same=False, class_name=""):
 def report(tmp_path, monkeypatch, caplog, write_any_run):
     """Write a run on `images`, evaluate it with all analyses; return what was logged, report.html and results.json."""
     monkeypatch.setenv("FEWLABELS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(  # UMAP compiles for half a minute; tests/probing/test_projections.py has it for few images
+        "fewlabels.evaluation.analyses.embedding_maps.umap_projection",
+        lambda vectors, seed: principal_components(vectors, 2)[0],
+    )
 
     def make(*overrides, method="simclr"):
         run = tmp_path / "run"

@@ -1,9 +1,9 @@
-"""Principal components, compared with a singular value decomposition."""
+"""Principal components, compared with a singular value decomposition, and UMAP of few samples."""
 
 import numpy as np
 import pytest
 
-from fewlabels.probing.projections import all_equal, principal_components
+from fewlabels.probing.projections import MIN_SAMPLES, all_equal, principal_components, umap_projection
 
 
 def test_principal_components_equal_the_svd_up_to_sign():
@@ -41,3 +41,11 @@ def test_all_equal_ignores_rounding_errors_only():
     assert all_equal(same + 1e-7)
     assert all_equal(np.zeros((2, 2)))
     assert not all_equal(same + 0.01 * np.eye(4, 2))
+
+
+@pytest.mark.slow
+def test_umap_accepts_the_fewest_samples_that_a_map_shows():
+    vectors = np.random.default_rng(0).normal(size=(MIN_SAMPLES, 4)).astype(np.float32)
+    plane = umap_projection(vectors, seed=0)
+    assert plane.shape == (MIN_SAMPLES, 2)
+    assert np.isfinite(plane).all()
