@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hydra.types import RunMode
+from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from fewlabels.core.errors import UserError
@@ -53,6 +54,21 @@ def test_the_heat_map_has_means_over_seeds_and_gaps_for_missing_jobs(tmp_path, w
     assert drawn["rows"] == ("method.temperature", ["0.1", "0.5"])
     assert drawn["columns"] == ("data.batch_size", ["64", "128"])
     np.testing.assert_allclose(drawn["values"], [[0.3, np.nan], [np.nan, 0.6]])
+
+
+def test_a_figure_that_cannot_be_drawn_costs_neither_the_page_nor_the_table(tmp_path, write_job, monkeypatch, caplog):
+    class BrokenFigure(Figure):
+        def savefig(self, *_, **__):
+            raise ValueError("no such <colour>")
+
+    for name in ("heatmaps.sweep_heatmap", "learning_curves.curves_figure"):
+        monkeypatch.setattr(f"fewlabels.figures.{name}", lambda *_, **__: BrokenFigure())
+    for number, (temperature, batch) in enumerate([(0.1, 64), (0.5, 128)]):
+        write_job(tmp_path, number, [f"method.temperature={temperature}", f"data.batch_size={batch}"], {KNN: 0.5})
+    assert write_summary(tmp_path, KNN)
+    assert "no such &lt;colour&gt;" in (tmp_path / "sweep.html").read_text()
+    assert len(pd.read_csv(tmp_path / "sweep.csv")) == 2
+    assert "could not be drawn" in caplog.text
 
 
 def test_settings_are_sorted_as_numbers_and_one_setting_has_curves_only(tmp_path, write_job):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fewlabels.core.atomic_io import write_text
+from fewlabels.evaluation.result import save_figures
 from fewlabels.probing.intervals import MEAN, SESSION, format_interval, format_session, interval
 from fewlabels.sweeps.comparability import METRICS, check_complete, check_same_images, read_labelled, read_predictions
 from fewlabels.sweeps.jobs import FINISHED, Job, read_config, read_jobs, varied_keys
@@ -49,9 +50,7 @@ def write_comparison(sweep: Path) -> bool:
     check_same_images(table)
     write_text(sweep / "init_comparison.csv", table.drop(columns="job").to_csv(index=False))
     figures = comparison_figures(table)
-    (sweep / "figures").mkdir(exist_ok=True)
-    for name, (figure, _) in figures.items():
-        figure.savefig(sweep / "figures" / f"{name}.png", dpi=150)
+    save_figures(figures, sweep)  # the page says what could not be drawn
     _write_page(sweep, table, list(figures.values()))
     return True
 

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from fewlabels.core.atomic_io import write_text
 from fewlabels.core.errors import UserError
+from fewlabels.evaluation.result import save_figures
 from fewlabels.sweeps.jobs import FAILED, FINISHED, UNFINISHED, Job, read_jobs, varied_keys
 from fewlabels.sweeps.leads import comparison_sentences, job_label
 
@@ -82,9 +83,7 @@ def write_summary(sweep: Path, *metrics: str) -> bool:
     metric = next((name for name in metrics if any(name in job.results for job in jobs)), metrics[-1])
     write_text(sweep / "sweep.csv", summary_table(jobs, keys, metric).to_csv(index=False))
     figures = summary_figures(jobs, keys, metric)
-    (sweep / "figures").mkdir(exist_ok=True)
-    for name, (figure, _) in figures.items():
-        figure.savefig(sweep / "figures" / f"{name}.png", dpi=150)
+    save_figures(figures, sweep)  # the page says what could not be drawn
     _write_page(sweep, jobs, keys, metric, list(figures.values()))
     return True
 
