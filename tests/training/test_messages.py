@@ -14,7 +14,7 @@ from fewlabels.training.messages import announce, change_of_rate, describe_init,
 
 RESULTS = {
     "epochs": 3, "seconds": 61.2, "seed": 0, "val/loss": 1.234, "val/loss_chance": 5.5, "val/knn_accuracy": 0.5,
-    "val/knn_accuracy_untrained": 0.25,
+    "val/knn_accuracy_untrained": 0.25, "val/knn_accuracy_se": 0.025, "val/probes_n": 400.0,
 }  # fmt: skip
 
 
@@ -24,7 +24,7 @@ def test_a_summary_has_the_results_and_the_next_commands(tmp_path, monkeypatch):
     assert lines[:4] == [
         "Trained 3 epochs in 1 min 1 s (seed 0).",
         "val loss 1.234 (chance level 5.500)",
-        "val kNN accuracy: 50.0% (before training 25.0%)",
+        "val kNN accuracy: 50.0% (standard error 2.5% on 400 images; before training 25.0%)",
         "SYNTHETIC images: these numbers say nothing about real ones. Real images: data.root=FOLDER",
     ]
 

@@ -83,8 +83,12 @@ def summarise_run(results: Mapping[str, float], directory: Path, *, synthetic: b
     lines += _test_lines(results)
     for name, label in (("knn", "kNN"), ("linear", "linear probe")):
         if (key := f"val/{name}_accuracy") in results:
-            before = f" (before training {results[f'{key}_untrained']:.1%})" if f"{key}_untrained" in results else ""
-            lines.append(f"val {label} accuracy: {results[key]:.1%}{before}")
+            notes = []
+            if f"{key}_se" in results:
+                notes.append(f"standard error {results[f'{key}_se']:.1%} on {results['val/probes_n']:.0f} images")
+            if f"{key}_untrained" in results:
+                notes.append(f"before training {results[f'{key}_untrained']:.1%}")
+            lines.append(f"val {label} accuracy: {results[key]:.1%}" + (f" ({'; '.join(notes)})" if notes else ""))
     if synthetic:
         lines.append("SYNTHETIC images: these numbers say nothing about real ones. Real images: data.root=FOLDER")
     if (directory / "figures").is_dir():
