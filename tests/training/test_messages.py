@@ -86,7 +86,7 @@ class Classifier(nn.Module):
 @pytest.mark.parametrize(("checkpoint", "weights", "text"), [
     ("runs/x", None, "Loaded 2 backbone parameters and batch-norm statistics from runs/x. New: head.weight 2×3, "
                      "head.bias 2."),
-    (None, "imagenet", "Loaded 2 backbone parameters and batch-norm statistics from torchvision's imagenet weights."),
+    (None, "imagenet", "Loaded 2 backbone parameters and batch-norm statistics from imagenet weights."),
     (None, None, "Training from scratch: 2 backbone parameters and head.weight 2×3, head.bias 2 are randomly "
                  "initialised."),
 ])  # fmt: skip

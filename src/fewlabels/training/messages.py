@@ -61,7 +61,7 @@ def describe_init(config: dict[str, Any], method: Method) -> str:
     head = ", ".join(f"{name} {size}" for name, size in sizes.items() if not name.startswith("backbone."))
     count = sum(name.startswith("backbone.") for name in sizes)
     weights = config["backbone"].get("weights")
-    if source := config["checkpoint"] or (weights and f"torchvision's {weights} weights"):
+    if source := config["checkpoint"] or (weights and f"{weights} weights"):
         return f"Loaded {count} backbone parameters and batch-norm statistics from {source}. New: {head}."
     return f"Training from scratch: {count} backbone parameters and {head} are randomly initialised."
 

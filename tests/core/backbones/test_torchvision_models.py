@@ -1,13 +1,12 @@
-"""Backbones, compared with torchvision's models."""
-
-import itertools
+"""Torchvision's backbones, compared with its models."""
 
 import pytest
 import torch
 from torch import nn
 from torchvision import models
 
-from fewlabels.core.backbones import SMALL_IMAGE, Backbone, _adapt_channels, blocks, mlp, vision
+from fewlabels.core.backbones import SMALL_IMAGE, vision
+from fewlabels.core.backbones.torchvision_models import _adapt_channels
 from fewlabels.core.errors import UserError
 
 RGB = {"channels": 3, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.3]}
@@ -89,42 +88,6 @@ def test_the_adapted_kernel_is_random_without_pretrained_weights():
     assert body[0].weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.2)  # kaiming, fan out
 
 
-@pytest.mark.parametrize(("channels", "mean", "std"), [(3, [0.5, 0.4, 0.3], [0.2, 0.25, 0.3]), (1, [0.4], [0.3])])
-def test_normalise_subtracts_the_mean_and_divides_by_std_for_uint8_and_float(channels, mean, std):
-    backbone = Backbone(nn.Flatten(), channels=channels, size=8, mean=mean, std=std)
-    x = (255 * noise(4, channels, 8, 8)).to(torch.uint8)
-    expected = (x / 255 - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(std).view(-1, 1, 1)
-    assert torch.allclose(backbone.normalise(x), expected, atol=1e-5)
-    assert torch.allclose(backbone.normalise(x / 255), expected, atol=1e-5)
-
-
-def test_mlp_embeds_points_without_normalisation():
-    backbone = mlp(channels=2, hidden=[16, 8], dim=3)
-    points = noise(5, 2)
-    assert backbone.normalise(points) is points
-    assert backbone(points).shape == (5, 3)
-    assert (backbone.dim, backbone.size, backbone.channels) == (3, None, 2)
-    widths = [(layer.in_features, layer.out_features) for layer in backbone.body if isinstance(layer, nn.Linear)]
-    assert widths == [(2, 16), (16, 8), (8, 3)]
-    assert isinstance(backbone.body[-1], nn.Linear)
-
-
-def test_measuring_the_dimension_changes_neither_statistics_nor_mode():
-    body = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.BatchNorm1d(3))
-    backbone = Backbone(body, channels=1, size=2, mean=[0.0], std=[1.0])
-    assert backbone.dim == 3
-    assert body.training
-    assert body[2].training
-    assert body[2].num_batches_tracked == 0
-
-
-def test_points_and_images_need_different_backbones():
-    with pytest.raises(UserError, match=r"backbone=mlp takes points.*backbone=resnet18"):
-        mlp(channels=3, hidden=[4], dim=2, size=32)
-    with pytest.raises(UserError, match=r"backbone\.name=resnet18 takes images.*backbone=mlp"):
-        vision(name="resnet18", size=None, channels=2, mean=[0.0], std=[1.0])
-
-
 def test_an_unknown_name_suggests_similar_names():
     with pytest.raises(UserError, match=r"backbone\.name=resnet81.*Did you mean .*resnet18"):
         vision(name="resnet81", size=64, **RGB)
@@ -148,27 +111,33 @@ def test_weights_that_cannot_be_downloaded_are_rejected(monkeypatch, tmp_path):
         vision(name="resnet18", size=64, weights="imagenet", **RGB)
 
 
-@pytest.mark.parametrize("hidden", [0, 3, 6, 40])
-def test_blocks_are_at_most_eight_evenly_spaced_from_the_first_to_the_last(hidden):
-    backbone = mlp(channels=2, hidden=[3] * hidden, dim=1)
-    stages, count = blocks(backbone), len(backbone.body)
-    numbers = [int(name.removeprefix("block ")) for name in stages]
-    assert (numbers[0], numbers[-1], len(numbers)) == (1, count, min(count, 8))
-    gaps = [after - before for before, after in itertools.pairwise(numbers)]
-    assert not gaps or max(gaps) - min(gaps) <= 1
-    assert all(stages[f"block {number}"] is backbone.body[number - 1] for number in numbers)
-
-
-def test_blocks_of_a_resnet_are_its_four_stages():
-    backbone = vision(name="resnet18", size=64, **RGB)
-    assert list(blocks(backbone).values()) == [getattr(backbone.body, f"layer{k}") for k in range(1, 5)]
-
-
-def test_a_network_with_unknown_blocks_is_rejected():
-    with pytest.raises(UserError, match=r"backbone=Flatten: its blocks are unknown.*layer1"):
-        blocks(Backbone(nn.Flatten(), channels=1, size=2, mean=[0.0], std=[1.0]))
-
-
 def test_a_network_whose_first_layer_is_no_plain_convolution_keeps_its_stem():
     backbone = vision(name="shufflenet_v2_x0_5", channels=3, size=32, mean=[0.5] * 3, std=[0.25] * 3)
     assert backbone(torch.zeros(2, 3, 32, 32)).shape == (2, backbone.dim)
+
+
+@pytest.mark.parametrize("classes", [1000, 7])
+def test_weights_of_a_file_are_those_of_the_network_without_its_classifier(tmp_path, classes):
+    model = models.mobilenet_v3_small(num_classes=classes).eval()
+    torch.save({"state_dict": {f"module.{k}": v for k, v in model.state_dict().items()}}, tmp_path / "weights.pth")
+    backbone = vision(name="mobilenet_v3_small", size=32, weights=str(tmp_path / "weights.pth"), **RGB).eval()
+    x = noise(2, 3, 32, 32)
+    assert torch.allclose(model.classifier[3](backbone(x)), model(x), atol=1e-5)
+    assert (backbone.mean, backbone.std) == ((0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
+
+
+def test_weights_of_another_network_are_rejected(tmp_path):
+    torch.save(models.resnet18().state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(
+        UserError, match=r"backbone\.weights=.*weights\.pth: not the weights of torchvision's mobilenet"
+    ):
+        vision(name="mobilenet_v3_small", size=32, weights=str(tmp_path / "weights.pth"), **RGB)
+
+
+def test_torchvisions_weights_bring_their_normalisation(monkeypatch):
+    monkeypatch.setattr(models, "get_model", lambda name, weights, **_: models.resnet18())
+    backbone = vision(name="resnet18", size=64, weights="imagenet", **RGB)
+    assert (backbone.mean, backbone.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    grey = vision(name="resnet18", size=64, weights="imagenet", channels=1, mean=[0.5], std=[0.25])
+    assert grey.mean == pytest.approx((0.449,))
+    assert grey.std == pytest.approx((0.226,))

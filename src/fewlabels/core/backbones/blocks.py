@@ -1,0 +1,32 @@
+"""Blocks of a backbone, for probes of its layers."""
+
+from typing import Any
+
+from torch import nn
+
+from fewlabels.core.backbones.backbone import Backbone
+from fewlabels.core.errors import UserError
+
+
+def blocks(backbone: Backbone, limit: int = 8) -> dict[str, nn.Module]:
+    """Blocks of a backbone by name, from input to output: at most `limit`, evenly spaced.
+
+    Raises:
+        UserError: The blocks of this network are unknown.
+    """
+    body: Any = backbone.body
+    if hasattr(body, "layer4"):
+        return {f"block {k}": getattr(body, f"layer{k}") for k in range(1, 5)}
+    stages: Any = getattr(body, "features", None) or getattr(getattr(body, "encoder", None), "layers", None)
+    if known := getattr(body, "feature_info", None):  # timm's
+        stages = [body.get_submodule(stage["module"]) for stage in known]
+    elif stages is None and isinstance(body, nn.Sequential):
+        stages = body
+    if stages is None:
+        name = backbone.description.get("name", type(body).__name__)
+        raise UserError(
+            f"backbone={name}: its blocks are unknown; known are those of timm's networks, and of networks with layer1 "
+            "… layer4, `features` or `encoder.layers`. Choose such a backbone, or leave out the layer-wise probe."
+        )
+    chosen = {round(k * (len(stages) - 1) / (limit - 1)) for k in range(limit)}  # all of them if there are no more
+    return {f"block {k + 1}": stages[k] for k in sorted(chosen)}

@@ -1,0 +1,39 @@
+"""Blocks of backbones."""
+
+import itertools
+
+import pytest
+from torch import nn
+
+from fewlabels.core.backbones import Backbone, blocks, mlp, timm_model, vision
+from fewlabels.core.errors import UserError
+
+RGB = {"channels": 3, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.3]}
+
+
+@pytest.mark.parametrize("hidden", [0, 3, 6, 40])
+def test_blocks_are_at_most_eight_evenly_spaced_from_the_first_to_the_last(hidden):
+    backbone = mlp(channels=2, hidden=[3] * hidden, dim=1)
+    stages, count = blocks(backbone), len(backbone.body)
+    numbers = [int(name.removeprefix("block ")) for name in stages]
+    assert (numbers[0], numbers[-1], len(numbers)) == (1, count, min(count, 8))
+    gaps = [after - before for before, after in itertools.pairwise(numbers)]
+    assert not gaps or max(gaps) - min(gaps) <= 1
+    assert all(stages[f"block {number}"] is backbone.body[number - 1] for number in numbers)
+
+
+def test_blocks_of_a_resnet_are_its_four_stages():
+    backbone = vision(name="resnet18", size=64, **RGB)
+    assert list(blocks(backbone).values()) == [getattr(backbone.body, f"layer{k}") for k in range(1, 5)]
+
+
+def test_a_network_with_unknown_blocks_is_rejected():
+    with pytest.raises(UserError, match=r"backbone=Flatten: its blocks are unknown.*layer1"):
+        blocks(Backbone(nn.Flatten(), channels=1, size=2, mean=[0.0], std=[1.0]))
+
+
+def test_blocks_of_timms_networks_are_their_stages():
+    backbone = timm_model(name="tf_efficientnet_lite0", size=64, **RGB)
+    assert list(blocks(backbone).values()) == [backbone.body.blocks[k] for k in (0, 1, 2, 4, 6)]
+    backbone = timm_model(name="test_vit", size=32, **RGB)
+    assert list(blocks(backbone).values()) == list(backbone.body.blocks)
