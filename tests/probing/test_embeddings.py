@@ -246,3 +246,11 @@ def test_calibration_restores_modes_and_hooks_after_an_error():
         calibrate_batch_norms(network, [torch.zeros(2, 5)])
     assert state(network)[0] == modes
     assert not any(module._forward_hooks for module in network.modules())
+
+
+@pytest.mark.parametrize("column", ["vectors", "index", "paths"])
+def test_columns_of_different_lengths_are_refused(column):
+    columns = {"vectors": np.zeros((3, 2), np.float32), "labels": np.zeros(3, np.int64), "index": np.arange(3)}
+    columns["paths"] = np.array(["a", "b", "c"])
+    with pytest.raises(ValueError, match=r"not \[2, 3\]"):
+        Embeddings(**columns | {column: columns[column][:2]})

@@ -43,6 +43,13 @@ class Embeddings:
     classes: tuple[str, ...] = ()
     provenance: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse columns of different lengths: a row would be another image's."""
+        known = [column for column in (self.paths, self.splits) if len(column)]
+        rows = {len(column) for column in (self.vectors, self.labels, self.index, *known)}
+        if len(rows) > 1:
+            raise ValueError(f"Embeddings need as many vectors, labels, paths … as samples, not {sorted(rows)}.")
+
     def __len__(self) -> int:
         """Number of samples."""
         return len(self.labels)

@@ -102,12 +102,13 @@ def test_pixels_are_fitted_on_an_even_sample_of_the_training_images(context, mon
     given = []
 
     def components(train, *others):
-        given.append(train)
-        return [
-            np.concatenate([part.reshape(len(part), -1) for part in chunks]).astype(np.float32) for chunks in others
-        ]
+        parts = [np.concatenate(list(chunks)) for chunks in others]
+        given.extend([train, *parts])
+        return [part.reshape(len(part), -1).astype(np.float32) for part in parts]
 
     monkeypatch.setattr(f"{module}.pixel_components", components)
+    monkeypatch.setattr(f"{module}.CHUNK", 7)
     LabelEfficiency(pixel_images=10).run(context)
-    train = context.data.indices("train")
-    assert np.array_equal(given[0], context.data.images(train[:: len(train) // 10]).numpy())
+    train, pool, test = context.data.indices("train"), context.pool_embeddings, context.test_embeddings
+    for images, rows in zip(given, (train[:: len(train) // 10], pool.index, test.index), strict=True):
+        assert np.array_equal(images, context.data.images(rows).numpy())

@@ -1,6 +1,6 @@
 """Label efficiency: accuracy of probes against the number of labels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -77,10 +77,11 @@ class LabelEfficiency:
         train = context.data.indices("train")
         train = train[:: max(1, len(train) // self.pixel_images)]
         read = context.image_data.images
-        chunks = (
-            (read(part.index[i : i + CHUNK]).numpy() for i in range(0, len(part), CHUNK)) for part in (pool, test)
-        )
-        pixels = pixel_components(read(train).numpy(), *chunks)
+
+        def chunks(part: Embeddings) -> Iterator[NDArray[np.uint8]]:
+            return (read(part.index[i : i + CHUNK]).numpy() for i in range(0, len(part), CHUNK))
+
+        pixels = pixel_components(read(train).numpy(), chunks(pool), chunks(test))
         raw = [Embeddings(x, part.labels, part.index) for x, part in zip(pixels, (pool, test), strict=True)]
         untrained = [context.embed(context.untrained, part.index) for part in (pool, test)]
         return {TRAINED: (pool, test), context.start: (untrained[0], untrained[1]), PIXELS: (raw[0], raw[1])}
