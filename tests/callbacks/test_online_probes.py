@@ -93,8 +93,9 @@ def test_the_trained_and_the_untrained_network_are_measured(sanity_steps, tmp_pa
     trainer = make_trainer(tmp_path, OnlineProbes(1, neighbours=5), epochs=3, num_sanity_val_steps=sanity_steps)
     trainer.fit(method, data)
     rows = np.random.default_rng(0).permutation(data.indices("train"))
+    trained, initial = probe(method.backbone, data, 5), probe(untrained, data, 5)
     calibrate_batch_norms(untrained, (batch.x for batch in data.loader(rows)))
-    trained, before = probe(method.backbone, data, 5), probe(untrained, data, 5)
+    before = tuple(map(max, initial, probe(untrained, data, 5)))
     assert logged(trainer) == pytest.approx(dict(zip(NAMES, (*trained, *before), strict=True)))
     assert trained != before
 
@@ -124,7 +125,7 @@ def test_measurements_are_every_n_epochs_and_after_the_last(tmp_path):
 def test_at_most_max_samples_are_embedded(tmp_path):
     data = Points()
     make_trainer(tmp_path, OnlineProbes(max_samples=50), epochs=1).fit(make_method(), data)
-    assert data.loaded == [50, 10, 50, 50, 10]  # trained; calibration of batch norms; untrained
+    assert data.loaded == [50, 10, 50, 10, 50, 50, 10]  # trained; untrained; calibration of batch norms; untrained
 
 
 def test_only_labelled_validation_images_count_and_their_number_and_standard_error_are_logged(tmp_path):

@@ -2,12 +2,14 @@
 
 import copy
 import logging
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from fewlabels.core.checkpoints import load_backbone
-from fewlabels.evaluation.baseline import RANDOM_INIT, build_baseline
+from fewlabels.evaluation.baseline import RANDOM_INIT, build_baseline, stronger
 from fewlabels.training.build import build_backbone
 
 
@@ -19,7 +21,8 @@ def initial(context):
     return build_backbone(node, context.data)
 
 
-def test_a_random_network_gets_batch_norms_of_the_training_images(context, initial):
+def test_a_random_network_gets_batch_norms_of_the_training_images(context, initial, monkeypatch):
+    monkeypatch.setattr("fewlabels.evaluation.baseline.stronger", lambda calibrated, *_: calibrated)
     parameters = copy.deepcopy(dict(initial.named_parameters()))
     baseline, name = build_baseline({"backbone": {"weights": None}}, initial, context.data)
     assert name == RANDOM_INIT == "random init"
@@ -31,6 +34,28 @@ def test_a_random_network_gets_batch_norms_of_the_training_images(context, initi
     assert torch.allclose(first.running_mean, convolved.mean((0, 2, 3)), atol=0.02)
     assert torch.allclose(first.running_var, convolved.var((0, 2, 3)), rtol=0.1)
     assert not torch.allclose(first.running_var, torch.ones(len(first.running_var)), atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "chosen"), [((0.6, 0.5), "initial"), ((0.5, 0.6), "calibrated"), ((0.5, 0.5), "calibrated")]
+)
+def test_the_stronger_random_network_is_the_baseline(context, initial, monkeypatch, accuracies, chosen):
+    found = iter(accuracies)  # of the initial batch norms, then of the calibrated ones
+    halves = []
+    monkeypatch.setattr(
+        "fewlabels.evaluation.baseline.linear_accuracy", lambda *parts: halves.extend(parts) or next(found)
+    )
+    before = copy.deepcopy(initial.state_dict())
+    baseline, _ = build_baseline({"backbone": {"weights": None}}, initial, context.data)
+    assert all(torch.equal(before[key], value) for key, value in baseline.state_dict().items()) == (chosen == "initial")
+    train, test = (set(part.index) for part in halves[:2])
+    assert not train & test
+    assert train | test <= set(context.data.indices("train"))
+
+
+def test_without_labels_the_calibrated_network_is_the_baseline(context, initial):
+    unlabelled = SimpleNamespace(labelled=lambda: np.array([], np.int64))
+    assert stronger(initial, copy.deepcopy(initial), unlabelled) is initial
 
 
 def test_downloaded_weights_are_named_and_left_as_they_are(context, initial):

@@ -19,7 +19,8 @@ class OnlineProbes(Callback):
     Beside each stands `…_se`, its binomial standard error √(p(1 − p)/n), and `val/probes_n`, the number n of labelled
     validation images. The probes are those of evaluation (`probing.classifiers`). They run on the first rank over fixed
     samples of both splits, so that no image is counted twice, and are trained on the labels that `data.label_fraction`
-    leaves; without labels, nothing is logged. The untrained network's batch norms are calibrated on the same samples.
+    leaves; without labels, nothing is logged. The untrained network is measured with its initial batch norms, and with
+    batch norms calibrated on the same samples; the better accuracy counts.
 
     Args:
         every_n_epochs: Epochs between two measurements.
@@ -54,8 +55,10 @@ class OnlineProbes(Callback):
         if self.untrained is not None:
             trained, pl_module.backbone = pl_module.backbone, self.untrained
             try:
+                initial = self._measure(trainer, pl_module)
                 self._calibrate(trainer, pl_module)
-                self.baseline = self._measure(trainer, pl_module)
+                calibrated = self._measure(trainer, pl_module)
+                self.baseline = {name: max(value, calibrated[name]) for name, value in initial.items()}
             finally:
                 pl_module.backbone, self.untrained = trained, None
         metrics |= {f"{name}_untrained": value for name, value in self.baseline.items() if name.endswith("accuracy")}

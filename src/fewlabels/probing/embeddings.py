@@ -45,8 +45,8 @@ class Embeddings:
 
     def __post_init__(self) -> None:
         """Refuse columns of different lengths: a row would be another image's."""
-        known = [column for column in (self.paths, self.splits) if len(column)]
-        rows = {len(column) for column in (self.vectors, self.labels, self.index, *known)}
+        rows = {len(self.vectors), len(self.labels), len(self.index)}
+        rows |= {len(column) for column in (self.paths, self.splits) if len(column)}
         if len(rows) > 1:
             raise ValueError(f"Embeddings need as many vectors, labels, paths … as samples, not {sorted(rows)}.")
 
