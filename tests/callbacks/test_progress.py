@@ -40,6 +40,12 @@ def test_a_line_lists_the_metrics(caplog):
     ]
 
 
+def test_probes_are_shown_when_they_were_measured(caplog):
+    lines = log_lines(caplog, 3, {"val/knn_accuracy": 0.482, "val/loss": 4.1})
+    assert ["val kNN 48.2%" in line for line in lines] == [True, False, False]
+    assert all("val loss 4.100" in line for line in lines)
+
+
 def test_only_rank_zero_logs(caplog):
     assert log_lines(caplog, 3, rank_zero=False) == []
 

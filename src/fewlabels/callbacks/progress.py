@@ -28,6 +28,8 @@ LINE = {
     "train/images_per_second": "  {:.0f} samples/s",
 }
 """Metrics of a log line, in this order."""
+PROBES = ("val/knn_accuracy", "val/linear_accuracy")
+"""Not measured in every epoch; Lightning keeps the last value, which says nothing about a later epoch."""
 
 
 class Progress(Callback):
@@ -37,6 +39,7 @@ class Progress(Callback):
         self.bar: Bar | None = None
         self.task = TaskID(0)
         self._updated = 0.0
+        self._probed: dict[str, float] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the bar."""
@@ -74,8 +77,12 @@ class Progress(Callback):
         every = max(1, total // MAX_LINES) if total > 0 else 1
         if not trainer.is_global_zero or (epoch % every and epoch != total):
             return
-        metrics = trainer.callback_metrics
-        parts = [form.format(float(metrics[name])) for name, form in LINE.items() if name in metrics]
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name in LINE}
+        probed = {name: value for name, value in metrics.items() if name in PROBES}
+        if probed == self._probed:
+            metrics = {name: value for name, value in metrics.items() if name not in PROBES}
+        self._probed = probed
+        parts = [form.format(metrics[name]) for name, form in LINE.items() if name in metrics]
         log.info("epoch %d/%d%s", epoch, total, "".join(parts))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
