@@ -53,8 +53,8 @@ def coverage(
     scores, random = table["balanced_accuracy"].to_numpy(), np.random.default_rng(0)
     means, held = [], []
     for row in random.choice(scores, (evaluations, count)):
-        mean, half = interval(row)
-        means.append(abs(mean - scores.mean()) <= half)
+        _, low, high = interval(row)
+        means.append(low <= scores.mean() <= high)
         low, high = session_spread(row)
         others = random.choice(scores, fresh)
         held.append(np.mean((low <= others) & (others <= high)))

@@ -31,7 +31,7 @@ def main() -> None:
         scores = 100 * few_label_accuracy(
             *parts, probe=probe, labels=labels, repeats=arguments.repeats, draws="balanced"
         )  # a narrower interval of the difference of two recipes
-        print(f"{name:10} {probe} probe, {labels} labels: balanced accuracy {format_interval(*interval(scores))}% "
+        print(f"{name:10} {probe} probe, {labels} labels: balanced accuracy {format_interval(interval(scores))}% "
               f"({len(scores)} repeats, {len(test)} images of {population})")  # fmt: skip
 
 

@@ -18,10 +18,10 @@ def test_every_source_has_a_curve_over_the_blocks():
     table = pd.DataFrame(rows, columns=["source", "layer", "repeat", "balanced_accuracy"])
     figure = layerwise_probe_figure(table, labels=300, classes=5, tested=800, synthetic=True)
     (axis,) = figure.axes
-    _, half = interval(np.array([50.0, 52.0, 54.0]))
+    _, low, high = interval(np.array([50.0, 52.0, 54.0]))
     for container, start in zip(axis.containers, (52, 32), strict=True):
         assert np.allclose(container[0].get_xydata(), [[0, start], [1, start + 10], [2, start + 20]])
-        assert np.ptp(container[2][0].get_segments()[0][:, 1]) == pytest.approx(2 * half)
+        assert np.ptp(container[2][0].get_segments()[0][:, 1]) == pytest.approx(high - low)
     assert [text.get_text() for text in axis.get_xticklabels()] == LAYERS
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [*SOURCES, "chance level"]
     assert axis.get_ylabel() == "balanced accuracy (%)"

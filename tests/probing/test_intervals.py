@@ -6,30 +6,33 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from fewlabels.probing.intervals import format_interval, format_session, interval, session_spread, welch
+from fewlabels.probing.intervals import Interval, format_interval, format_session, interval, session_spread, welch
 
 
 def test_the_interval_is_students():
-    mean, half = interval([1.0, 2.0, 3.0, 4.0])
+    mean, low, high = interval([1.0, 2.0, 3.0, 4.0])
     assert mean == 2.5
-    assert half == pytest.approx(3.182446 * np.std([1, 2, 3, 4], ddof=1) / 2, rel=1e-6)  # tabulated t, 3 dof, 97.5%
+    assert (
+        mean - low == high - mean == pytest.approx(3.182446 * np.std([1, 2, 3, 4], ddof=1) / 2, rel=1e-6)
+    )  # tabulated t, 3 dof, 97.5%
 
 
 def test_a_single_value_has_no_interval():
-    mean, half = interval([1.0])
-    assert mean == 1
-    assert math.isnan(half)
+    found = interval([1.0])
+    assert found.mean == 1
+    assert not found.known
+    assert found.sides == (0, 0)
 
 
 def test_equal_values_have_no_interval_either():
-    mean, half = interval([0.1 + 0.2] * 3)
-    assert mean == pytest.approx(0.3)
-    assert math.isnan(half)
+    found = interval([0.1 + 0.2] * 3)
+    assert found.mean == pytest.approx(0.3)
+    assert not found.known
 
 
 def test_95_percent_of_intervals_contain_the_true_mean():
     samples = np.random.default_rng(0).normal(3, 2, size=(1000, 5))
-    covered = [abs(mean - 3) <= half for mean, half in map(interval, samples)]
+    covered = [low <= 3 <= high for _, low, high in map(interval, samples)]
     assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
 
 
@@ -57,47 +60,53 @@ def test_the_session_spread_holds_90_percent_of_fresh_draws_and_empirical_quanti
 
 def test_the_difference_of_unpaired_means_is_welchs():
     one, other = [0.1, 0.4, 0.3, 0.6], [0.8, 0.9, 0.85]
-    gain, half = welch(one, other)
+    _, low, high = welch(one, other)
     expected = ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
-    assert (gain - half, gain + half) == pytest.approx((expected.low, expected.high))
-    assert math.isnan(welch([0.1], [0.2, 0.3])[1])
-    assert math.isnan(welch([0.1, 0.1], [0.2, 0.2])[1])
+    assert (low, high) == pytest.approx((expected.low, expected.high))
+    assert not welch([0.1], [0.2, 0.3]).known
+    assert not welch([0.1, 0.1], [0.2, 0.2]).known
+
+
+def transformed(t, skewness, n):
+    """Hall's transform (1992)."""
+    a = skewness / math.sqrt(n)
+    return t + a / 3 * t**2 + a**2 / 27 * t**3 + a / 6
 
 
 def test_from_ten_values_on_the_interval_allows_for_skew():
-    """Where Hall's transform of t is 2.262157 (tabulated t, 9 dof, 97.5%), found by bisection."""
     values = np.array([0.84, 0.83, 0.84, 0.85, 0.82, 0.84, 0.83, 0.85, 0.84, 0.80])
-    a = ((values - values.mean()) ** 3).mean() / values.std() ** 3 / math.sqrt(10)
-    low, high = 0.0, 100.0
-    for _ in range(100):
-        t = (low + high) / 2
-        low, high = (t, high) if t + a / 3 * t**2 + a**2 / 27 * t**3 + a / 6 < 2.262157 else (low, t)
-    assert a < 0  # a long lower tail, so the longer side is below the mean
-    assert t > 2.5
-    assert interval(values) == pytest.approx((values.mean(), t * values.std(ddof=1) / math.sqrt(10)), rel=1e-5)
-    outlier = np.r_[values[:9], 0.3]  # never wider than the spread of one session
-    low, _ = session_spread(outlier)
-    assert interval(outlier) == pytest.approx((outlier.mean(), outlier.mean() - low), rel=1e-5)
+    skewness = ((values - values.mean()) ** 3).mean() / values.std() ** 3
+    found, error = interval(values), values.std(ddof=1) / math.sqrt(10)
+    assert skewness < 0  # a long lower tail, so the lower side is longer
+    assert found.sides[0] > 2.5 * error > 2.0 * error > found.sides[1]
+    ends = [transformed((values.mean() - end) / error, skewness, 10) for end in found[1:]]
+    assert ends == pytest.approx([2.262157, -2.262157], rel=1e-6)  # tabulated t, 9 dof, 97.5%
+    assert interval(1 - values).sides == pytest.approx(found.sides[::-1])
+    outlier = np.r_[values[:9], 0.3]  # on no side longer than the spread of one session
+    assert interval(outlier).low == pytest.approx(session_spread(outlier)[0])
     symmetric = np.r_[values[:5], 2 * values[:5].mean() - values[:5]]
-    assert interval(symmetric)[1] == pytest.approx(2.262157 * symmetric.std(ddof=1) / math.sqrt(10), rel=1e-5)
+    assert interval(symmetric).sides == pytest.approx([2.262157 * symmetric.std(ddof=1) / math.sqrt(10)] * 2, rel=1e-5)
 
 
 def test_the_interval_covers_the_mean_of_skewed_values_where_students_does_not():
     samples = 0.85 - np.random.default_rng(0).exponential(0.05, size=(3000, 10))  # skewness -2
-    covered = [abs(mean - 0.80) <= half for mean, half in map(interval, samples)]
+    covered = [low <= 0.80 <= high for _, low, high in map(interval, samples)]
     plain = 2.262157 * samples.std(1, ddof=1) / math.sqrt(10)
     assert np.mean(abs(samples.mean(1) - 0.80) <= plain) < 0.91
     assert 0.93 <= np.mean(covered) <= 0.97  # Student's: 0.90
 
 
 def test_intervals_are_formatted_with_one_decimal():
-    assert format_interval(83.12, 0.94) == "83.1 ± 0.9"
-    assert format_interval(83.12, math.nan) == "83.1"
-    assert format_interval(1.25, 0.5, sign="+") == "+1.2 ± 0.5"
+    assert format_interval(Interval.symmetric(83.12, 0.94)) == "83.1 ± 0.9"
+    assert format_interval(Interval.symmetric(83.12, math.nan)) == "83.1"
+    assert format_interval(Interval.symmetric(1.25, 0.5), sign="+") == "+1.2 ± 0.5"
+    assert format_interval(Interval(83.12, 80.01, 84.0)) == "83.1 [80.0, 84.0]"
+    assert format_interval(Interval(1.25, -0.5, 2.0), sign="+") == "+1.2 [-0.5, +2.0]"
+    assert format_interval(Interval(83.12, 82.2, 84.0)) == "83.1 ± 0.9"  # the sides are equal to a decimal
 
 
 def test_no_interval_is_formatted_as_zero_and_no_mean_as_minus_zero():
-    assert format_interval(83.12, 0.04) == "83.1 ± <0.1"
-    assert format_interval(83.12, 0.05) == "83.1 ± 0.1"
-    assert format_interval(-0.01, 0.5, sign="+") == "+0.0 ± 0.5"
+    assert format_interval(Interval.symmetric(83.12, 0.04)) == "83.1 ± <0.1"
+    assert format_interval(Interval.symmetric(83.12, 0.05)) == "83.1 ± 0.1"
+    assert format_interval(Interval.symmetric(-0.01, 0.5), sign="+") == "+0.0 ± 0.5"
     assert format_session([0.50, 0.54, 0.52, 0.56]) == "46.2–59.8"

@@ -28,9 +28,9 @@ def change(file, **changes):
 def test_gains_are_means_of_paired_differences(comparison):
     table = comparison_table(read_jobs(comparison))
     assert table["init"].unique().tolist() == [SCRATCH, "after simclr"]
-    mean, half, repeats = paired_gains(table, 0.1)["after simclr"]
+    (mean, low, high), repeats = paired_gains(table, 0.1)["after simclr"]
     assert (mean, repeats) == (pytest.approx(11.0), 3)
-    assert half == pytest.approx(4.302653 * 1.0 / 3**0.5, abs=1e-4)  # t of 2 degrees of freedom, deviation 1 point
+    assert (mean - low, high - mean) == pytest.approx([4.302653 * 1.0 / 3**0.5] * 2, abs=1e-4)
     first, second = summary_sentences(table)
     assert first.startswith("With 2 labels (10% of the training images), from scratch: test accuracy 55.0 ± ")
     assert second.endswith("+11.0 ± 2.5 points paired over 3 repeats: higher.")

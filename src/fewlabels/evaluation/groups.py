@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fewlabels.core.errors import UserError
 from fewlabels.probing.intervals import SESSION, format_interval, format_session, interval, lead
 from fewlabels.probing.probes import TITLES
@@ -111,14 +109,14 @@ def summary_sentences(table: "pd.DataFrame", seeds: Mapping[str, Sequence[int]])
         for source in order[1:]:
             draws = range(len(scores[best]))  # the same for all single checkpoints
             pairs = (seeds.get(best, ()), seeds.get(source, ())) if groups else (draws, draws)
-            gain, error, _ = lead(scores[best], scores[source], pairs)
-            note = " (no interval)" if np.isnan(error) else "" if gain > error else " (no clear difference)"
-            leads.append(f"{format_interval(gain, error, '+')} points over {source}{note}")
+            gain, _ = lead(scores[best], scores[source], pairs)
+            note = " (no interval)" if not gain.known else "" if gain.low > 0 else " (no clear difference)"
+            leads.append(f"{format_interval(gain, '+')} points over {source}{note}")
         session = "–" if groups else format_session(scores[best] / 100)
         spread = "" if session == "–" else f" ({SESSION} {session}%)"
         sentences.append(
             f"{TITLES[str(probe)].capitalize()}, {budget} labels: {best} has the highest balanced accuracy, "
-            f"{format_interval(*interval(scores[best]))}%{spread}; {'; '.join(leads)}."
+            f"{format_interval(interval(scores[best]))}%{spread}; {'; '.join(leads)}."
         )
     return [*sentences, replicates_sentence(seeds)]
 

@@ -171,7 +171,9 @@ def label_efficiency_table(table: "pd.DataFrame", probe: str, *, runs: bool = Fa
     for labels, part in rows.groupby("labels"):
         scores = [100 * part.loc[part["source"] == source, "balanced_accuracy"].to_numpy() for source in sources]
         cells.append([f"{labels:,}", *(_cell(values, session=not runs) for values in scores)])
-    over = "mean over pretrainings ± 95% interval over these" if runs else f"mean ± {MEAN} ({SESSION})"
+    over = (
+        "mean over pretrainings ± or [ends] 95% interval over these" if runs else f"mean ± or [ends] {MEAN} ({SESSION})"
+    )
     caption = f"{TITLES[probe].capitalize()}: balanced accuracy in %, {over}"
     return Table(caption, ["labels", *sources], cells)
 
@@ -179,7 +181,7 @@ def label_efficiency_table(table: "pd.DataFrame", probe: str, *, runs: bool = Fa
 def _cell(values: NDArray[np.float64], *, session: bool) -> str:
     """Mean, its interval, and the spread of one labelling session, of values in %: "83.1 ± 0.9 (80.2–86.0)"."""
     spread = format_session(values / 100) if session else "–"
-    return format_interval(*interval(values)) + ("" if spread == "–" else f" ({spread})")
+    return format_interval(interval(values)) + ("" if spread == "–" else f" ({spread})")
 
 
 def provenance_table(values: Mapping[str, Any]) -> Table:

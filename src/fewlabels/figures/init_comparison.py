@@ -19,7 +19,7 @@ from fewlabels.figures.style import (
     repeats_text,
     tidy,
 )  # fmt: skip
-from fewlabels.probing.intervals import interval
+from fewlabels.probing.intervals import format_interval, interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,11 +43,10 @@ def bars_figure(table: "pd.DataFrame", *, classes: int, tested: int, text: str, 
     names = []
     shown, styles = shown_names(figure, inits), curve_styles(len(inits))
     for x, (init, name, (colour, *_)) in enumerate(zip(inits, shown, styles, strict=True)):
-        mean, half = interval(100 * table.loc[table["init"] == init, "accuracy"].to_numpy())
-        axis.bar(x, mean, width=0.62, color=colour, alpha=0.55)
-        axis.errorbar(x, mean, 0 if np.isnan(half) else half, color=INK, capsize=5, linewidth=1.4)
-        value = f"{mean:.1f}" + ("" if np.isnan(half) else f" ± {half:.1f}")
-        names.append(f"{textwrap.fill(name, 18)}\n{value}")
+        accuracy = interval(100 * table.loc[table["init"] == init, "accuracy"].to_numpy())
+        axis.bar(x, accuracy.mean, width=0.62, color=colour, alpha=0.55)
+        axis.errorbar(x, accuracy.mean, np.array([accuracy.sides]).T, color=INK, capsize=5, linewidth=1.4)
+        names.append(f"{textwrap.fill(name, 18)}\n{format_interval(accuracy)}")
     _draw_repeats(axis, table, inits)
     chance_line(axis, classes)
     axis.annotate(f" {CHANCE}", (1, 100 / classes), xycoords=("axes fraction", "data"), va="center", fontsize=8,
@@ -84,9 +83,9 @@ def fractions_figure(table: "pd.DataFrame", *, classes: int, tested: int, synthe
     names, styles = shown_names(figure, inits), curve_styles(len(inits))
     for init, name, (colour, line, marker) in zip(inits, names, styles, strict=True):
         rows = table[table["init"] == init]
-        points = [(labels, *interval(100 * part["accuracy"].to_numpy())) for labels, part in rows.groupby("labels")]
-        labels, means, halves = (np.array(column, float) for column in zip(*points, strict=True))
-        axis.errorbar(labels, means, np.nan_to_num(halves), color=colour, linestyle=line, marker=marker,
+        found = {labels: interval(100 * part["accuracy"].to_numpy()) for labels, part in rows.groupby("labels")}
+        means, sides = [each.mean for each in found.values()], np.array([each.sides for each in found.values()]).T
+        axis.errorbar([*found], means, sides, color=colour, linestyle=line, marker=marker,
                       markersize=5, capsize=3, label=name)  # fmt: skip
     chance_line(axis, classes)
     axis.set(xscale="log", xlabel="labels", ylabel="test accuracy (%)")

@@ -76,17 +76,16 @@ def _over(repeats: int, draws: str, runs: int) -> str:
 def _curve(
     axis: "Axes", rows: "pd.DataFrame", source: str, colour: str, style: Sequence[str], *, session: bool
 ) -> None:
-    means, halves = zip(
+    means, low, high = zip(
         *(interval(100 * part["balanced_accuracy"].to_numpy()) for _, part in rows.groupby("labels")), strict=True
     )
     labels = sorted(rows["labels"].unique())
     axis.plot(labels, means, style[0], color=colour, marker=style[1], markersize=3.5, linewidth=1.6, label=source)
-    low, high = ([m + sign * h for m, h in zip(means, halves, strict=True)] for sign in (-1, 1))
     axis.fill_between(labels, low, high, color=colour, alpha=0.25, linewidth=0)
     if not session:
         return
     ends = [session_spread(part["balanced_accuracy"].to_numpy()) for _, part in rows.groupby("labels")]
-    low, high = ([100 * end for end in side] for side in zip(*ends, strict=True))
+    low, high = (tuple(100 * end for end in side) for side in zip(*ends, strict=True))
     axis.fill_between(labels, low, high, color=colour, alpha=0.08, linewidth=0)
 
 

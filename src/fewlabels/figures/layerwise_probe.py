@@ -44,8 +44,8 @@ def layerwise_probe_figure(
     for source, name, (colour, line, marker) in zip(sources, names, styles, strict=True):
         rows = table[table["source"] == source]
         intervals = [interval(100 * rows.loc[rows["layer"] == layer, "balanced_accuracy"]) for layer in layers]
-        means, halves = zip(*intervals, strict=True)
-        axis.errorbar(range(len(layers)), means, halves, color=colour, linestyle=line, marker=marker, capsize=3,
+        means, sides = [each.mean for each in intervals], np.array([each.sides for each in intervals]).T
+        axis.errorbar(range(len(layers)), means, sides, color=colour, linestyle=line, marker=marker, capsize=3,
                       label=name)  # fmt: skip
         ends = [session_spread(rows.loc[rows["layer"] == layer, "balanced_accuracy"]) for layer in layers]
         axis.vlines(range(len(layers)), *(100 * np.array(ends).T), color=colour, alpha=0.35, linewidth=1)

@@ -11,7 +11,7 @@ on these images; they do not contain what another test set, or another pretraini
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,28 +25,50 @@ MIN_SKEWED = 10
 """Fewer values do not show how skewed they are."""
 
 
-def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and half-width of its 95% confidence interval, by Student's t; `MIN_SKEWED` values or more allow for skew.
+class Interval(NamedTuple):
+    """A mean and the ends of its 95% interval, which are NaN where no spread can be estimated."""
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def symmetric(cls, mean: float, half: float) -> "Interval":
+        """The interval mean ± half."""
+        return cls(mean, mean - half, mean + half)
+
+    @property
+    def known(self) -> bool:
+        """Whether a spread could be estimated."""
+        return not np.isnan(self.low)
+
+    @property
+    def sides(self) -> tuple[float, float]:
+        """Distances of the ends from the mean, below and above; 0 if unknown."""
+        return (self.mean - self.low, self.high - self.mean) if self.known else (0.0, 0.0)
+
+
+def interval(values: Sequence[float] | NDArray[np.float64]) -> Interval:
+    """Mean and its 95% confidence interval, by Student's t; `MIN_SKEWED` values or more allow for skew.
 
     Accuracies of label draws have a long lower tail, since none exceeds what all labels give: with a skewness of -3,
     Student's interval of ten draws holds the mean 87 times in 100. Hall's cubic transformation of t removes the effect
-    of the skewness, which is estimated from the values (Hall 1992, J. R. Stat. Soc. B 54, 221–228); the half-width is
-    the longer side of that interval, but no more than `session_spread` has. Of symmetric values it is Student's.
-
-    The half-width is NaN where no spread can be estimated: of one value, or of equal ones.
+    of the skewness, which is estimated from the values (Hall 1992, J. R. Stat. Soc. B 54, 221–228); the interval is
+    then longer towards the tail, but on no side longer than `session_spread`. Of symmetric values it is Student's.
     """
     from scipy.stats import t
 
     values = np.asarray(values, np.float64)
     n, mean = len(values), float(values.mean())
     if n < 2 or np.ptp(values) == 0:
-        return mean, float("nan")
-    quantile = float(t.ppf(0.975, n - 1))
-    if n >= MIN_SKEWED:
-        skewness = float(((values - mean) ** 3).mean() / values.std() ** 3)
-        longer = max(_untransformed(quantile, skewness, n), -_untransformed(-quantile, skewness, n))
-        quantile = min(longer, float(t.ppf(0.95, n - 1)) * np.sqrt(n + 1))
-    return mean, float(quantile * values.std(ddof=1) / np.sqrt(n))
+        return Interval.symmetric(mean, float("nan"))
+    error, quantile = float(values.std(ddof=1)) / np.sqrt(n), float(t.ppf(0.975, n - 1))
+    if n < MIN_SKEWED:
+        return Interval.symmetric(mean, quantile * error)
+    skewness = float(((values - mean) ** 3).mean() / values.std() ** 3)
+    longest = float(t.ppf(0.95, n - 1)) * np.sqrt(n + 1)
+    below, above = (min(sign * _untransformed(sign * quantile, skewness, n), longest) for sign in (1, -1))
+    return Interval(mean, float(mean - below * error), float(mean + above * error))
 
 
 def _untransformed(x: float, skewness: float, n: int) -> float:
@@ -92,8 +114,7 @@ def interval_table(table: "pd.DataFrame") -> "pd.DataFrame":
     rows = []
     for key, part in table.groupby(["source", "probe", "labels"], sort=False):
         values = part["balanced_accuracy"].to_numpy()
-        mean, half = interval(values)
-        rows.append((*key, len(values), mean, mean - half, mean + half, *session_spread(values)))
+        rows.append((*key, len(values), *interval(values), *session_spread(values)))
     names = "source probe labels draws mean mean_95_low mean_95_high session_5 session_95"
     return pd.DataFrame(rows, columns=names.split())
 
@@ -102,7 +123,7 @@ def lead(
     one: Sequence[float] | NDArray[np.float64],
     other: Sequence[float] | NDArray[np.float64],
     seeds: tuple[Sequence[int], Sequence[int]],
-) -> tuple[float, float, bool]:
+) -> tuple[Interval, bool]:
     """Lead of one group of runs over another: paired by seed where both have the same seeds, each once; else Welch's.
 
     Args:
@@ -111,36 +132,47 @@ def lead(
         seeds: Of the runs of both groups.
 
     Returns:
-        Difference of the means; half-width of its 95% interval, NaN if a group has a single run or no spread can be
-        estimated; whether it is paired.
+        Difference of the means with its interval, which is unknown if a group has a single run; whether it is paired.
     """
     one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
     if len({*seeds[0]}) == len(one) == len(other) and {*seeds[0]} == {*seeds[1]}:
-        return *interval(one[np.argsort(seeds[0])] - other[np.argsort(seeds[1])]), True
-    return *welch(one, other), False
+        return interval(one[np.argsort(seeds[0])] - other[np.argsort(seeds[1])]), True
+    return welch(one, other), False
 
 
-def welch(
-    one: Sequence[float] | NDArray[np.float64], other: Sequence[float] | NDArray[np.float64]
-) -> tuple[float, float]:
-    """Difference of two means and half-width of its 95% interval, for unpaired values of unequal variance (Welch 1947).
+def welch(one: Sequence[float] | NDArray[np.float64], other: Sequence[float] | NDArray[np.float64]) -> Interval:
+    """Difference of two means and its 95% interval, for unpaired values of unequal variance (Welch 1947).
 
-    The half-width is NaN if either has a single value, or if all differences within both are 0.
+    The interval is unknown if either has a single value, or if all differences within both are 0.
     """
     from scipy.stats import ttest_ind
 
     one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
     gain = float(one.mean() - other.mean())
     if min(len(one), len(other)) < 2 or np.ptp(one) == np.ptp(other) == 0:
-        return gain, float("nan")
+        return Interval.symmetric(gain, float("nan"))
     ends = ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
-    return gain, float(ends.high - ends.low) / 2
+    return Interval(gain, float(ends.low), float(ends.high))
 
 
-def format_interval(mean: float, half: float, sign: str = "") -> str:
-    """Such as "83.1 ± 0.9"; "83.1 ± <0.1" if the interval is narrower than a decimal, "83.1" if there is none."""
-    width = "" if np.isnan(half) else f" ± {half:.1f}" if half >= 0.05 else " ± <0.1"
-    return f"{round(mean, 1) + 0.0:{sign}.1f}{width}"  # adding 0.0 turns -0.0 into 0.0
+def format_interval(values: Interval, sign: str = "") -> str:
+    """Such as "83.1 ± 0.9"; "83.1 [80.2, 84.0]" if the sides differ; "83.1" if the interval is unknown.
+
+    "83.1 ± <0.1" is narrower than a decimal.
+    """
+    mean = f"{_rounded(values.mean):{sign}.1f}"
+    if not values.known:
+        return mean
+    low, high = (_rounded(end) for end in values[1:])
+    below, above = values.sides
+    if abs(below - above) < 0.1:
+        half = round((below + above) / 2, 6)
+        return f"{mean} ± {half:.1f}" if half >= 0.05 else f"{mean} ± <0.1"
+    return f"{mean} [{low:{sign}.1f}, {high:{sign}.1f}]"
+
+
+def _rounded(value: float) -> float:
+    return round(value, 1) + 0.0  # adding 0.0 turns -0.0 into 0.0
 
 
 def format_session(values: Sequence[float] | NDArray[np.float64]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fewlabels.core.atomic_io import write_text
 from fewlabels.evaluation.result import save_figures
-from fewlabels.probing.intervals import MEAN, SESSION, format_interval, format_session, interval
+from fewlabels.probing.intervals import MEAN, SESSION, Interval, format_interval, format_session, interval
 from fewlabels.sweeps.comparability import METRICS, check_complete, check_same_images, read_labelled, read_predictions
 from fewlabels.sweeps.jobs import FINISHED, Job, read_config, read_jobs, varied_keys
 from fewlabels.sweeps.summary import SweepCallback, is_synthetic
@@ -148,18 +148,18 @@ def _confusion(table: "pd.DataFrame", classes: list[str]) -> Any:
     return counts.reindex(index=classes, columns=classes, fill_value=0).to_numpy()
 
 
-def paired_gains(table: "pd.DataFrame", fraction: float) -> dict[str, tuple[float, float, int]]:
+def paired_gains(table: "pd.DataFrame", fraction: float) -> dict[str, tuple[Interval, int]]:
     """Accuracy gain of each init over the first, in points, over the repeats that both have finished.
 
     Returns:
-        Init to (mean, half-width of its 95% interval, repeats); empty while the first init has no repeat.
+        Init to (mean with its 95% interval, repeats); empty while the first init has no repeat.
     """
     part = table[table["fraction"] == fraction].pivot(index="seed", columns="init", values="accuracy")
     order = [name for name in table["init"].unique() if name in part]
     if order[0] != table["init"].iloc[0]:
         return {}
     differences = {name: 100 * (part[name] - part[order[0]]).dropna().to_numpy() for name in order[1:]}
-    return {name: (*interval(values), len(values)) for name, values in differences.items() if len(values)}
+    return {name: (interval(values), len(values)) for name, values in differences.items() if len(values)}
 
 
 def summary_sentences(table: "pd.DataFrame") -> list[str]:
@@ -171,20 +171,18 @@ def summary_sentences(table: "pd.DataFrame") -> list[str]:
     def accuracy(name: str) -> str:
         values = part.loc[part["init"] == name, "accuracy"].to_numpy()
         session = "" if format_session(values) == "–" else f" (one session {format_session(values)}%)"
-        return f"{format_interval(*interval(100 * values))}%{session}"
+        return f"{format_interval(interval(100 * values))}%{session}"
 
     sentences = [
         f"With {int(part['labels'].median()):,} labels ({100 * fraction:g}% of the training images), {first}: test "
         f"accuracy {accuracy(first)}."
     ]
     if " (one session" in sentences[0]:
-        sentences[0] += f" ± is the {MEAN}; one session is {SESSION}."
-    for name, (gain, half, repeats) in paired_gains(table, fraction).items():
-        verdict = "higher" if gain > half else "lower" if gain < -half else "no clear difference"
+        sentences[0] += f" ± or [ends] is the {MEAN}; one session is {SESSION}."
+    for name, (gain, repeats) in paired_gains(table, fraction).items():
+        verdict = "higher" if gain.low > 0 else "lower" if gain.high < 0 else "no clear difference"
         over = f"paired over {repeats} repeats: {verdict}" if repeats > 1 else "with one repeat"
-        sentences.append(
-            f"{name[0].upper()}{name[1:]}: {accuracy(name)}, {format_interval(gain, half, '+')} points {over}."
-        )
+        sentences.append(f"{name[0].upper()}{name[1:]}: {accuracy(name)}, {format_interval(gain, '+')} points {over}.")
     return sentences
 
 
@@ -194,7 +192,7 @@ def _write_page(sweep: Path, table: "pd.DataFrame", figures: list[tuple[Any, str
 
     columns = ["labels", "images", "init", "repeats", "accuracy", "balanced accuracy", "macro F1", "calibration error",
                "gain"]  # fmt: skip
-    caption = f"Test metrics in %, mean ± {MEAN}; accuracy gain over the first init, paired"
+    caption = f"Test metrics in %, mean ± or [ends] {MEAN}; accuracy gain over the first init, paired"
     write_report(
         sweep / "report.html", title="Finetuning: comparison of initial weights", subtitle=str(sweep),
         sentences=summary_sentences(table),
@@ -209,8 +207,8 @@ def _result_rows(table: "pd.DataFrame") -> list[list[str]]:
     for fraction in sorted(table["fraction"].unique()):
         part, gains = table[table["fraction"] == fraction], paired_gains(table, fraction)
         for name, own in _by_init(part):
-            cells = [format_interval(*interval(100 * own[metric].to_numpy())) for metric in METRICS]
-            gain = format_interval(*gains[name][:2], "+") if name in gains else ""
+            cells = [format_interval(interval(100 * own[metric].to_numpy())) for metric in METRICS]
+            gain = format_interval(gains[name][0], "+") if name in gains else ""
             rows.append([f"{100 * fraction:g}%", str(int(own["labels"].median())), name, str(len(own)), *cells, gain])
     return rows
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fewlabels.probing import intervals
+from fewlabels.probing.intervals import Interval
 from fewlabels.sweeps.jobs import Job
 
 PROBE_METRICS = ("knn_accuracy", "linear_accuracy")
@@ -24,30 +25,38 @@ def comparison_sentences(finished: list[Job], keys: list[str], metric: str) -> l
                 for jobs in groups.values()]  # fmt: skip
     best = order[0]
     leads = {name: lead(groups[best], groups[name], metric) for name in order[1:]}
-    gain, half, how = leads[order[1]]
-    if gain > half:
-        return [f"{best} leads {order[1]} by {gain:.3g} ± {half:.2g} in {metric} (95% interval {how})."]
-    near = [best, *(name for name, (gain, half, _) in leads.items() if not gain > half)]
+    gain, how = leads[order[1]]
+    if gain.low > 0:
+        return [f"{best} leads {order[1]} by {_text(gain)} in {metric} (95% interval {how})."]
+    near = [best, *(name for name, (gain, _) in leads.items() if not gain.low > 0)]
     named = ", ".join(f"{name} ({_mean(groups[name], metric):.4g})" for name in near[:5])
     more = f" and {len(near) - 5} more" if len(near) > 5 else ""
-    why = f"the 95% interval of the lead, {gain:.3g} ± {half:.2g} {how}, holds 0" if half == half else how
+    why = f"the 95% interval of the lead, {_text(gain)} {how}, holds 0" if gain.known else how
     return [f"No clear winner in {metric} among {named}{more}: {why}."]
 
 
-def lead(best: list[Job], other: list[Job], metric: str) -> tuple[float, float, str]:
-    """Lead of a setting over another, half-width of its 95% interval (NaN if unknown), and what that is over."""
+def _text(gain: Interval) -> str:
+    below, above = gain.sides
+    symmetric = np.isclose(below, above)
+    return f"{gain.mean:.3g} ± {above:.2g}" if symmetric else f"{gain.mean:.3g} [{gain.low:.3g}, {gain.high:.3g}]"
+
+
+def lead(best: list[Job], other: list[Job], metric: str) -> tuple[Interval, str]:
+    """Lead of a setting over another with its 95% interval, and what that is over."""
     gain = _mean(best, metric) - _mean(other, metric)
     values = [np.array([job.results[metric] for job in jobs]) for jobs in (best, other)]
     if min(map(len, values)) > 1:
         seeds = [[int(job.overrides.get("seed", 0)) for job in jobs] for jobs in (best, other)]
-        _, half, paired = intervals.lead(values[0], values[1], (seeds[0], seeds[1]))
-        if not np.isnan(half):
-            return gain, half, f"over {len(best)} seeds, paired" if paired else "over seeds, unpaired"
-        return gain, half, "equal results of all seeds have no interval"
+        found, paired = intervals.lead(values[0], values[1], (seeds[0], seeds[1]))
+        if found.known:
+            return found, f"over {len(best)} seeds, paired" if paired else "over seeds, unpaired"
+        return found, "equal results of all seeds have no interval"
     if metric.removeprefix("val/") in PROBE_METRICS and all("val/probes_n" in job.results for job in best + other):
         half = 1.96 * float(np.sqrt(sum(_variance(jobs, metric) for jobs in (best, other))))
-        return gain, half, f"by the {best[0].results['val/probes_n']:.0f} validation images, one seed"
-    return gain, float("nan"), "one seed each has no interval; sweep also seed=0,1,2"
+        return Interval.symmetric(
+            gain, half
+        ), f"by the {best[0].results['val/probes_n']:.0f} validation images, one seed"
+    return Interval.symmetric(gain, float("nan")), "one seed each has no interval; sweep also seed=0,1,2"
 
 
 def _mean(jobs: list[Job], metric: str) -> float:

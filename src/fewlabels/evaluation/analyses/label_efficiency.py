@@ -106,17 +106,16 @@ def summary_sentences(table: "pd.DataFrame", population: str, start: str, draws:
         total = int(rows["labels"].max())
         budget = min(rows["labels"].unique(), key=lambda n: (abs(n - 90), n))
         trained, untrained = (_scores(rows, source, budget) for source in (TRAINED, start))
-        mean, half = interval(trained)
-        gain, error = interval(trained - untrained)
         full = float(_scores(rows, TRAINED, total).mean())
         enough = next(n for n in sorted(rows["labels"].unique()) if _scores(rows, TRAINED, n).mean() >= 0.95 * full)
+        accuracy, gain = interval(trained), interval(trained - untrained)
         session = format_session(trained / 100)
         spread = (
             f" ({MEAN} over {len(trained)} {draws} draws of labels; {SESSION} {session}%)" if session != "–" else ""
         )
         sentences.append(
-            f"{TITLES[str(probe)].capitalize()}: balanced accuracy {format_interval(mean, half)}% with {budget} labels "
-            f"on {population}{spread}, {format_interval(gain, error, '+')} points over {start}; "
+            f"{TITLES[str(probe)].capitalize()}: balanced accuracy {format_interval(accuracy)}% with {budget} "
+            f"labels on {population}{spread}, {format_interval(gain, '+')} points over {start}; "
             f"{enough:,} labels reach 95% of the accuracy with {total:,} ({full:.1f}%)."
         )
     return sentences
