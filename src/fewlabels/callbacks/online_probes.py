@@ -16,11 +16,12 @@ from fewlabels.probing.probes import knn_accuracy, linear_accuracy
 class OnlineProbes(Callback):
     """Log `val/knn_accuracy` and `val/linear_accuracy` every few epochs and after the last, and `…_untrained`.
 
-    Beside each stands `…_se`, its binomial standard error √(p(1 − p)/n), and `val/probes_n`, the number n of labelled
-    validation images. The probes are those of evaluation (`probing.classifiers`). They run on the first rank over fixed
-    samples of both splits, so that no image is counted twice, and are trained on the labels that `data.label_fraction`
-    leaves; without labels, nothing is logged. The untrained network is measured with its initial batch norms, and with
-    batch norms calibrated on the same samples; the better accuracy counts.
+    Beside each stands `…_se`, its binomial standard error, and `val/probes_n`, the number n of labelled validation
+    images; the error is √(q(1 − q)/(n + 4)) with q = (np + 2)/(n + 4), which is not 0 at 100% (Agresti and Coull 1998).
+    The probes are those of evaluation (`probing.classifiers`). They run on the first rank over fixed samples of both
+    splits, so that no image is counted twice, and are trained on the labels that `data.label_fraction` leaves; without
+    labels, nothing is logged. The untrained network is measured with its initial batch norms, and with batch norms
+    calibrated on the same samples; the better accuracy counts.
 
     Args:
         every_n_epochs: Epochs between two measurements.
@@ -80,7 +81,7 @@ class OnlineProbes(Callback):
             return {}
         n = len(parts[1])
         errors = {
-            f"{name}_se": float(np.sqrt(p * (1 - p) / n))
+            f"{name}_se": float(np.sqrt((n * p + 2) * (n * (1 - p) + 2) / (n + 4) ** 3))
             for name, p in (("knn_accuracy", knn), ("linear_accuracy", linear))
         }
         return {"knn_accuracy": knn, "linear_accuracy": linear, "probes_n": float(n)} | errors
