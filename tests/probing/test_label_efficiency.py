@@ -210,4 +210,4 @@ def test_results_do_not_depend_on_the_number_of_processes(caplog, monkeypatch):
     with caplog.at_level(logging.INFO, "fewlabels"):
         one, two = (label_efficiency({"a": source}, **options, n_jobs=jobs) for jobs in (1, 2))
     assert one.equals(two)
-    assert "5 draws of labels take about 1 minutes on 2 of" in caplog.text
+    assert "5 draws of labels take about a minute on 2 of" in caplog.text

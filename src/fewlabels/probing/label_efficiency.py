@@ -162,10 +162,9 @@ def _run(
     cores = joblib.cpu_count()  # that are granted, which may be fewer than the machine has
     jobs = n_jobs or (cores if seconds > PARALLEL_ABOVE else 1)
     if seconds > SAID_ABOVE:
-        log.info(
-            "Label efficiency: %d draws of labels take about %.0f minutes on %d of %d cores.", len(tasks),
-            max(seconds / min(jobs, cores) / 60, 1), jobs, cores,
-        )  # fmt: skip
+        minutes = round(seconds / min(jobs, cores) / 60)
+        text = f"{minutes} minutes" if minutes > 1 else "a minute"
+        log.info("Label efficiency: %d draws of labels take about %s on %d of %d cores.", len(tasks), text, jobs, cores)
     others = sorted((k for k in range(len(tasks)) if k != first), key=lambda k: -expected[k])
     parts = [part for start in range(8 * jobs) if (part := others[start :: 8 * jobs])]  # of about equal work
     if jobs == 1:
