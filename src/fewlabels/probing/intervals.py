@@ -53,10 +53,11 @@ def interval(values: Sequence[float] | NDArray[np.float64]) -> Interval:
 
     Accuracies of label draws have a long lower tail, since none exceeds what all labels give: with a skewness of -3,
     Student's interval of ten draws holds the mean 87 times in 100. Hall's cubic transformation of t removes the effect
-    of the skewness, which is estimated from the values (Hall 1992, J. R. Stat. Soc. B 54, 221–228); the interval is
-    then longer towards the tail, but on no side longer than `session_spread`. Of symmetric values it is Student's.
+    of the skewness, which is estimated from the values without bias (Hall 1992, J. R. Stat. Soc. B 54, 221–228); the
+    interval is then longer towards the tail, but on no side longer than `session_spread`. Of symmetric values it is
+    Student's.
     """
-    from scipy.stats import t
+    from scipy.stats import skew, t
 
     values = np.asarray(values, np.float64)
     n, mean = len(values), float(values.mean())
@@ -65,7 +66,7 @@ def interval(values: Sequence[float] | NDArray[np.float64]) -> Interval:
     error, quantile = float(values.std(ddof=1)) / np.sqrt(n), float(t.ppf(0.975, n - 1))
     if n < MIN_SKEWED:
         return Interval.symmetric(mean, quantile * error)
-    skewness = float(((values - mean) ** 3).mean() / values.std() ** 3)
+    skewness = float(skew(values, bias=False))
     longest = float(t.ppf(0.95, n - 1)) * np.sqrt(n + 1)
     below, above = (min(sign * _untransformed(sign * quantile, skewness, n), longest) for sign in (1, -1))
     return Interval(mean, float(mean - below * error), float(mean + above * error))
