@@ -42,6 +42,7 @@ def load(settings, monkeypatch, caplog):
         with monkeypatch.context() as patch:
             patch.setattr(Backbone, "forward", counted)
             patch.setattr(baseline, "calibrate_batch_norms", lambda *_: None)  # embeds too
+            patch.setattr(baseline, "stronger", lambda one, *_: one)
             context = load_context(settings(**changes))
         return context, sum(embedded), caplog.text
 
