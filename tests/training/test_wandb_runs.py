@@ -144,8 +144,11 @@ def test_a_resumed_run_continues_its_wandb_run(tmp_path, monkeypatch, caplog):
 
 def test_an_online_run_is_resumed_under_its_id(tmp_path, monkeypatch):
     calls = []
-    for name in ("offline-run-20250102_000000-new", "run-20250101_000000-old"):
+    # W&B adds -1 to the folder of a second run in the same second
+    for name, run in (("offline-run-20250102_000000-new-1", "new"), ("offline-run-20250102_000000-new", "new"),
+                      ("run-20250101_000000-old", "old")):  # fmt: skip
         (tmp_path / "wandb" / name).mkdir(parents=True)
+        (tmp_path / "wandb" / name / f"run-{run}.wandb").touch()
     monkeypatch.setattr(wandb, "init", lambda **options: calls.append(options))
     monkeypatch.setattr(wandb_runs, "wandb_mode", lambda: "online")
     monkeypatch.setattr(wandb_runs, "WandbLogger", lambda **_: None)

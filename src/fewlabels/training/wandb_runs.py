@@ -67,11 +67,13 @@ def wandb_mode() -> Literal["online", "offline", "disabled"]:
 
 def _run_folders(directory: Path) -> list[Path]:
     """Folders of W&B runs in a run directory, `run-TIME-ID` and `offline-run-TIME-ID`, in the order of their times."""
-    return sorted((directory / "wandb").glob("*run-*-*"), key=lambda folder: folder.name.rpartition("run-")[2])
+    return sorted((directory / "wandb").glob("*run-*-*"), key=lambda folder: folder.name.partition("run-")[2])
 
 
 def _run_id(folder: Path) -> str:
-    return folder.name.rpartition("-")[2]
+    """The id is in the name of W&B's file: of two runs begun in one second the later folder is `run-TIME-ID-1`."""
+    file = next(folder.glob("run-*.wandb"), None)
+    return file.stem.removeprefix("run-") if file else folder.name.partition("run-")[2].partition("-")[2]
 
 
 def _logged_in() -> bool:
