@@ -202,7 +202,7 @@ def test_a_run_shorter_than_its_warmup_is_logged(caplog):
 
 def group_lrs(net, group, steps):
     """Learning rate of each parameter, by name, in every step."""
-    optimizer, scheduler = OptimizerConfig("sgd", lr=0.1, warmup_epochs=0.2).build(net, **RUN, group=group)
+    optimizer, scheduler = OptimizerConfig("sgd", lr=0.1, warmup_epochs=0.2).build(net, **RUN, groups=[group])
     names = {id(parameter): name for name, parameter in net.named_parameters()}
     lrs = []
     for step in range(steps):
@@ -213,7 +213,7 @@ def group_lrs(net, group, steps):
 
 def test_a_parameter_group_has_its_own_lr_factor():
     net = network()
-    for step, lrs in enumerate(group_lrs(net, ParameterGroup(net[0], lr_factor=0.1), 4)):
+    for step, lrs in enumerate(group_lrs(net, ParameterGroup([*net[0].parameters()], lr_factor=0.1), 4)):
         full = 0.1 * lr_factor(step, total_steps=100, warmup_steps=2)
         expected = {name: full * (0.1 if name.startswith("0.") else 1) for name, _ in net.named_parameters()}
         assert lrs == pytest.approx(expected)
@@ -222,10 +222,10 @@ def test_a_parameter_group_has_its_own_lr_factor():
 def test_a_parameter_group_is_frozen_before_its_start_step():
     net = network()
     before = net[0].weight.detach().clone()
-    lrs = group_lrs(net, ParameterGroup(net[0], lr_factor=0.5, start_step=3), 3)
+    lrs = group_lrs(net, ParameterGroup([*net[0].parameters()], lr_factor=0.5, start_step=3), 3)
     assert [step["0.weight"] for step in lrs] == [0, 0, 0]
     assert torch.equal(net[0].weight, before)
-    lrs = group_lrs(net, ParameterGroup(net[0], lr_factor=0.5, start_step=3), 5)
+    lrs = group_lrs(net, ParameterGroup([*net[0].parameters()], lr_factor=0.5, start_step=3), 5)
     assert lrs[3]["0.weight"] == pytest.approx(0.5 * lrs[3]["3.weight"])
     assert not torch.equal(net[0].weight, before)
 
@@ -233,8 +233,8 @@ def test_a_parameter_group_is_frozen_before_its_start_step():
 @pytest.mark.parametrize("name", NAMES)
 def test_weight_decay_and_adaptation_apply_to_weights_of_a_parameter_group_too(name):
     net = network()
-    group = ParameterGroup(nn.ModuleList([net[0], net[1]]), lr_factor=0.1)
-    optimizer, _ = OptimizerConfig(name, lr=0.1, weight_decay=0.3).build(net, **RUN, group=group)
+    group = ParameterGroup([*net[0].parameters(), *net[1].parameters()], lr_factor=0.1)
+    optimizer, _ = OptimizerConfig(name, lr=0.1, weight_decay=0.3).build(net, **RUN, groups=[group])
     parts = [[id(p) for p in part["params"]] for part in optimizer.param_groups]
     assert parts == [[id(net[3].weight)], [id(net[3].bias)], [id(net[0].weight)], [id(net[1].weight), id(net[1].bias)]]
     assert [part["weight_decay"] for part in optimizer.param_groups] == [0.3, 0, 0.3, 0]

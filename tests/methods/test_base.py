@@ -276,3 +276,15 @@ def test_a_backbone_with_a_rate_of_its_own_has_a_column_of_its_own(monkeypatch):
     method.gradient_norms = []
     method.on_train_epoch_end()
     assert logged == {"train/lr": 0.5, "train/lr_backbone": 0.05}
+
+
+def test_layer_decay_lowers_the_rates_of_early_layers_but_not_of_the_head():
+    method = make_method(layer_decay=0.5, lr=0.1)
+    method.head = nn.Linear(3, 1)
+    optimizer, _ = method.optimizer_config.build(
+        method, global_batch=256, steps_per_epoch=10, total_steps=100, groups=method.parameter_groups(10)
+    )
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    found = {name: rates[id(p)] for name, p in method.named_parameters() if name.endswith("weight")}
+    assert found == pytest.approx({"backbone.body.0.weight": 0.025, "backbone.body.2.weight": 0.05, "head.weight": 0.1})
+    assert len(rates) == len([*method.parameters()])

@@ -19,13 +19,12 @@ from fewlabels.methods.views import RandomViews
 SIZE = 16
 
 
-def make_method(counts=(6, 3, 1), **options):
+def make_method(counts=(6, 3, 1), layer_decay=1.0, **options):
     torch.manual_seed(0)
     body = nn.Sequential(nn.Flatten(), nn.Linear(SIZE * SIZE, 8), nn.BatchNorm1d(8))
     backbone = Backbone(body, channels=1, size=SIZE, mean=[0.5], std=[0.25])
-    method = Finetune(
-        views=RandomViews(), backbone=backbone, optimizer=OptimizerConfig(name="sgd", lr=0.1), seed=0, **options
-    )
+    optimizer = OptimizerConfig(name="sgd", lr=0.1, layer_decay=layer_decay)
+    method = Finetune(views=RandomViews(), backbone=backbone, optimizer=optimizer, seed=0, **options)
     method.set_classes(["ant", "bee", "cat"], counts)
     return method
 
@@ -49,7 +48,7 @@ def test_balanced_weights_are_the_inverse_of_the_label_counts():
 def test_a_learning_rate_of_0_freezes_the_backbone():
     method = make_method(backbone_lr=0.0)
     assert [name for name, p in method.named_parameters() if p.requires_grad] == ["head.weight", "head.bias"]
-    assert method.parameter_group(10) is None
+    assert method.parameter_groups(10) == []
     method.on_train_epoch_start()
     assert not method.backbone.training
     assert method.head.training
@@ -66,10 +65,10 @@ def test_predictions_that_are_not_finite_are_refused():
 
 def test_the_backbone_is_trained_after_the_frozen_epochs():
     method = make_method(backbone_lr=0.1, unfreeze_after=1)
-    group = method.parameter_group(10)
+    (group,) = method.parameter_groups(10)
     assert (group.lr_factor, group.start_step) == (0.1, 10)
     optimizer, scheduler = method.optimizer_config.build(
-        method, global_batch=256, steps_per_epoch=10, total_steps=100, group=group
+        method, global_batch=256, steps_per_epoch=10, total_steps=100, groups=[group]
     )
     before = {name: value.clone() for name, value in method.named_parameters()}
     method.on_train_epoch_start()
@@ -123,3 +122,11 @@ def test_metrics_are_exactly_those_of_one_rank(world):
 def test_settings_out_of_range_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         make_method(**options)
+
+
+def test_layer_decay_applies_to_the_finetuned_backbone():
+    method = make_method(backbone_lr=0.1, unfreeze_after=1, layer_decay=0.5)
+    groups = method.parameter_groups(10)
+    assert [group.lr_factor for group in groups] == pytest.approx([0.1 * 0.5**2, 0.1 * 0.5])  # linear, then batch norm
+    assert {group.start_step for group in groups} == {10}
+    assert {id(p) for group in groups for p in group.parameters} == {id(p) for p in method.backbone.parameters()}

@@ -78,24 +78,25 @@ _CHECKS: Final[tuple[tuple[str, Callable[[Any], bool], str], ...]] = (
     ("lr eta gamma", _positive, "a finite number above 0, such as 0.001"),
     ("weight_decay warmup_epochs", _number, "a finite number, at least 0"),
     ("momentum min_lr_fraction", lambda x: _number(x, high=1), "a number at least 0 and below 1"),
+    ("layer_decay", lambda x: _positive(x) and x <= 1, "a number above 0 and at most 1, such as 0.75"),
     ("betas", lambda xs: _fractions(xs) and len(xs) == 2, "two numbers below 1, such as [0.9,0.999]"),
     ("milestones", _fractions, "fractions of training, such as [0.3,0.6,0.8]"),
 )
 
 
 class ParameterGroup(NamedTuple):
-    """A module with its own learning rate, or trained only from some step on.
+    """Parameters with their own learning rate, or trained only from some step on.
 
-    Before that step its learning rate is 0, but its gradients are computed, since DDP expects gradients of all
+    Before that step their learning rate is 0, but their gradients are computed, since DDP expects gradients of all
     parameters in every step.
 
     Attributes:
-        module: Part of the trained modules.
-        lr_factor: Its learning rate, as a factor of the other parameters'.
-        start_step: First optimizer step in which it is trained.
+        parameters: Some of the trained parameters.
+        lr_factor: Their learning rate, as a factor of that of the parameters in no group.
+        start_step: First optimizer step in which they are trained.
     """
 
-    module: nn.Module
+    parameters: Sequence[nn.Parameter]
     lr_factor: float
     start_step: int = 0
 
@@ -117,6 +118,9 @@ class OptimizerConfig:
         milestones: Of "step": fractions of training at which the learning rate is multiplied by `gamma`.
         gamma: Of "step".
         eta: Trust coefficient of lars.
+        layer_decay: Learning rate of each block of the backbone, as a factor of the next block's, or of the head's for
+            the last one: early layers of a pretrained network, which are general, change least (Clark et al. 2020,
+            ELECTRA, appendix B). 1 for equal rates.
 
     Raises:
         UserError: A value is invalid.
@@ -134,6 +138,7 @@ class OptimizerConfig:
     milestones: Sequence[float] = (0.3, 0.6, 0.8)
     gamma: float = 0.2
     eta: float = 0.001
+    layer_decay: float = 1.0
 
     def __post_init__(self) -> None:
         for keys, is_valid, accepted in _CHECKS:
@@ -151,7 +156,7 @@ class OptimizerConfig:
         global_batch: int,
         steps_per_epoch: int,
         total_steps: int,
-        group: ParameterGroup | None = None,
+        groups: Sequence[ParameterGroup] = (),
     ) -> tuple[Optimizer, LRScheduler]:
         """Build the optimizer of all trainable parameters, and a scheduler to step after every optimizer step.
 
@@ -160,7 +165,7 @@ class OptimizerConfig:
             global_batch: Images per optimizer step, over all devices and accumulated batches.
             steps_per_epoch: Optimizer steps per epoch.
             total_steps: Optimizer steps of the run.
-            group: A part of `modules` with its own learning rate.
+            groups: Disjoint parts of the parameters with learning rates of their own, from input to output.
 
         Raises:
             UserError: The run has no optimizer steps.
@@ -171,13 +176,17 @@ class OptimizerConfig:
                 f"The run has {total_steps} optimizer steps, {steps_per_epoch} per epoch: it needs at least 1. Raise "
                 "trainer.max_epochs, or lower data.batch_size below the number of training images per device."
             )
-        parameter_groups = _parameter_groups(modules, self.weight_decay, group)
         factor = self._factor(steps_per_epoch, total_steps)
 
-        def group_factor(step: int) -> float:
-            return factor(step) * group.lr_factor * (step >= group.start_step) if group else 0.0
+        def factor_of(group: ParameterGroup) -> Callable[[int], float]:
+            return lambda step: factor(step) * group.lr_factor * (step >= group.start_step)
 
-        factors = [group_factor if parameters.pop("own_lr") else factor for parameters in parameter_groups]
+        in_group = {id(parameter) for group in groups for parameter in group.parameters}
+        others = ParameterGroup([p for p in modules.parameters() if id(p) not in in_group], 1.0)
+        parameter_groups, factors = [], []
+        for group in (others, *groups):
+            parameter_groups += _with_decay(group.parameters, self.weight_decay)
+            factors += [factor_of(group)] * 2
         optimizer = self._optimizer(parameter_groups, self.lr * global_batch / 256)
         return optimizer, LambdaLR(optimizer, factors)
 
@@ -213,15 +222,10 @@ class OptimizerConfig:
         )
 
 
-def _parameter_groups(modules: nn.Module, weight_decay: float, group: ParameterGroup | None) -> list[dict[str, Any]]:
-    """Weights with decay, then biases and norm layers (1-D) without; then the same for `group`, marked "own_lr"."""
-    trainable = [parameter for parameter in modules.parameters() if parameter.requires_grad]
-    assert trainable, "no trainable parameter"
-    in_group = {id(parameter) for parameter in group.module.parameters()} if group else set()
-    groups: list[dict[str, Any]] = []
-    for own_lr in (False, True) if group else (False,):
-        members = [parameter for parameter in trainable if (id(parameter) in in_group) == own_lr]
-        weights, vectors = [p for p in members if p.ndim > 1], [p for p in members if p.ndim <= 1]
-        for parameters, decay in ((weights, weight_decay), (vectors, 0.0)):
-            groups.append({"params": parameters, "weight_decay": decay, "own_lr": own_lr})
-    return groups
+def _with_decay(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """The trainable weights with decay, then the biases and norm layers (1-D) without."""
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    return [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]

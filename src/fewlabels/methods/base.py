@@ -10,7 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-from fewlabels.core.backbones import Backbone
+from fewlabels.core.backbones import Backbone, layers
 from fewlabels.core.batch import Batch
 from fewlabels.core.distributed import rank, step_seed, world_size
 from fewlabels.core.errors import UserError
@@ -50,7 +50,7 @@ class Method(LightningModule):
         self.trained_on: dict[str, Any] | None = None  # a training record; saved in checkpoints
         self.means: dict[str, MeanMetric] = {}
         self.gradient_norms: list[Tensor] = []  # of the epoch's steps; on the device, since reading them waits for it
-        self.learning_rates: list[float] = []  # of the latest step, per module with a rate of its own
+        self.learning_rates: list[float] = []  # of the latest step: head's, then backbone's if it has others
         self.classes: list[str] = []
 
     def set_classes(self, classes: Sequence[str], counts: Sequence[int]) -> None:
@@ -130,8 +130,10 @@ class Method(LightningModule):
         norms = norms[norms.isfinite()]  # fp16 skips steps whose gradients overflow
         if len(norms):
             self.log("train/gradient_norm", norms.mean(), rank_zero_only=True)
-        for name, rate in zip(("train/lr", "train/lr_backbone"), self.learning_rates, strict=False):
-            self.log(name, rate, rank_zero_only=True)
+        if self.learning_rates:
+            self.log("train/lr", self.learning_rates[0], rank_zero_only=True)
+        if len(self.learning_rates) > 1:
+            self.log("train/lr_backbone", self.learning_rates[-1], rank_zero_only=True)
         self.gradient_norms = []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -177,13 +179,21 @@ class Method(LightningModule):
             global_batch=data.batch_size * self.trainer.world_size * accumulated,
             steps_per_epoch=steps_per_epoch,
             total_steps=steps,
-            group=self.parameter_group(steps_per_epoch),
+            groups=self.parameter_groups(steps_per_epoch),
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def parameter_group(self, steps_per_epoch: int) -> ParameterGroup | None:
-        """Parameters with a learning rate or a starting step of their own, if any."""
-        return None
+    def parameter_groups(self, steps_per_epoch: int) -> list[ParameterGroup]:
+        """Parameters with a learning rate or a starting step of their own: with `layer_decay`, the backbone's layers.
+
+        Args:
+            steps_per_epoch: Optimizer steps per epoch.
+        """
+        decay = self.optimizer_config.layer_decay
+        if decay == 1:
+            return []
+        parts = layers(self.backbone)
+        return [ParameterGroup(part, decay ** (len(parts) - depth)) for depth, part in enumerate(parts)]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what `load_backbone` needs, in plain containers that `weights_only=True` can read."""

@@ -73,11 +73,13 @@ class Finetune(Method):
         """Whether the backbone is frozen in this epoch."""
         return not self.backbone_lr or self.current_epoch < self.unfreeze_after
 
-    def parameter_group(self, steps_per_epoch: int) -> ParameterGroup | None:
-        """The backbone with its own learning rate, unless it is never trained."""
+    def parameter_groups(self, steps_per_epoch: int) -> list[ParameterGroup]:
+        """The backbone, or its layers, with learning rates of their own, unless it is never trained."""
         if not self.backbone_lr:
-            return None
-        return ParameterGroup(self.backbone, self.backbone_lr, self.unfreeze_after * steps_per_epoch)
+            return []
+        start = self.unfreeze_after * steps_per_epoch
+        parts = super().parameter_groups(steps_per_epoch) or [ParameterGroup([*self.backbone.parameters()], 1.0)]
+        return [ParameterGroup(part.parameters, self.backbone_lr * part.lr_factor, start) for part in parts]
 
     def on_train_start(self) -> None:
         """Set the mode here too: a run resumed within an epoch has no start of that epoch."""

@@ -1,4 +1,4 @@
-"""Blocks of a backbone, for probes of its layers."""
+"""Blocks of a backbone: for probes of its layers, and for their learning rates."""
 
 from typing import Any
 
@@ -26,7 +26,27 @@ def blocks(backbone: Backbone, limit: int = 8) -> dict[str, nn.Module]:
         name = backbone.description.get("name", type(body).__name__)
         raise UserError(
             f"backbone={name}: its blocks are unknown; known are those of timm's networks, and of networks with layer1 "
-            "… layer4, `features` or `encoder.layers`. Choose such a backbone, or leave out the layer-wise probe."
+            "… layer4, `features` or `encoder.layers`. Choose such a backbone, or do without them: leave out the "
+            "layer-wise probe, and method.optimizer.layer_decay."
         )
     chosen = {round(k * (len(stages) - 1) / (limit - 1)) for k in range(limit)}  # all of them if there are no more
     return {f"block {k + 1}": stages[k] for k in sorted(chosen)}
+
+
+def layers(backbone: Backbone) -> list[list[nn.Parameter]]:
+    """All parameters from input to output: the stem's, those of each block, and those after the last block.
+
+    What lies between two blocks is counted with the second.
+
+    Raises:
+        UserError: The blocks of this network are unknown.
+    """
+    found = list(blocks(backbone, limit=1000).values())
+    block_of = {id(parameter): k for k, block in enumerate(found, 1) for parameter in block.parameters()}
+    parts: list[list[nn.Parameter]] = [[] for _ in range(len(found) + 2)]
+    current = 0  # block of the parameter before; parameters come in the order of their definition
+    for parameter in backbone.parameters():
+        number = block_of.get(id(parameter))
+        current = current if number is None else number
+        parts[current + (number is None and current > 0)].append(parameter)
+    return [part for part in parts if part]
