@@ -54,7 +54,8 @@ def write_run(directory, *overrides):
     with torch.no_grad():
         for _ in range(8):
             method.train().embed(x)
-    checkpoint = {"state_dict": method.state_dict(), "epoch": 0}
+    loops = {"fit_loop": {"epoch_progress": {"current": {"processed": 1}}}}
+    checkpoint = {"state_dict": method.state_dict(), "epoch": 0, "global_step": 8, "loops": loops}
     method.on_save_checkpoint(checkpoint)
     (directory / "checkpoints").mkdir(parents=True)
     torch.save(checkpoint, directory / "checkpoints" / "last.ckpt")

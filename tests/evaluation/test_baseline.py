@@ -24,7 +24,7 @@ def initial(context):
 def test_a_random_network_gets_batch_norms_of_the_training_images(context, initial, monkeypatch):
     monkeypatch.setattr("fewlabels.evaluation.baseline.stronger", lambda calibrated, *_: calibrated)
     parameters = copy.deepcopy(dict(initial.named_parameters()))
-    baseline, name = build_baseline({"backbone": {"weights": None}}, initial, context.data)
+    baseline, name = build_baseline({"backbone": {"weights": None}}, initial, context.data, trained=True)
     assert name == RANDOM_INIT == "random init"
     assert not baseline.training
     assert all(torch.equal(parameters[key], value) for key, value in baseline.named_parameters())
@@ -46,7 +46,7 @@ def test_the_stronger_random_network_is_the_baseline(context, initial, monkeypat
         "fewlabels.evaluation.baseline.linear_accuracy", lambda *parts: halves.extend(parts) or next(found)
     )
     before = copy.deepcopy(initial.state_dict())
-    baseline, _ = build_baseline({"backbone": {"weights": None}}, initial, context.data)
+    baseline, _ = build_baseline({"backbone": {"weights": None}}, initial, context.data, trained=True)
     assert all(torch.equal(before[key], value) for key, value in baseline.state_dict().items()) == (chosen == "initial")
     train, test = (set(part.index) for part in halves[:2])
     assert not train & test
@@ -60,18 +60,20 @@ def test_without_labels_the_calibrated_network_is_the_baseline(context, initial)
 
 def test_downloaded_weights_are_named_and_left_as_they_are(context, initial):
     before = copy.deepcopy(initial.state_dict())
-    baseline, name = build_baseline({"backbone": {"weights": "imagenet"}}, initial, context.data)
+    baseline, name = build_baseline({"backbone": {"weights": "imagenet"}}, initial, context.data, trained=True)
     assert name == "imagenet weights"
     assert all(torch.equal(before[key], value) for key, value in baseline.state_dict().items())
 
 
 def test_a_finetuning_is_compared_with_its_start(context, initial, folder, caplog):
-    baseline, name = build_baseline({"checkpoint": str(folder / "run"), "backbone": {}}, initial, context.data)
+    baseline, name = build_baseline(
+        {"checkpoint": str(folder / "run"), "backbone": {}}, initial, context.data, trained=True
+    )
     assert name == "start of finetuning: run"
     start = load_backbone(folder / "run").state_dict()
     assert all(torch.equal(start[key], value) for key, value in baseline.state_dict().items())
     with caplog.at_level(logging.WARNING, "fewlabels"):
-        gone = build_baseline({"checkpoint": str(folder / "gone"), "backbone": {}}, initial, context.data)
+        gone = build_baseline({"checkpoint": str(folder / "gone"), "backbone": {}}, initial, context.data, trained=True)
     assert gone[1] == RANDOM_INIT
     assert "The baseline is a random network, since the start of the finetuning is gone" in caplog.text
 

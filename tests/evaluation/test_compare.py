@@ -64,7 +64,9 @@ def context_of(name, tested=(2, 3), digests=(0, 1, 2, 3), labels=(0, 0, 0, 0), c
     embeddings = known.described([f"{name}/{n}.png" for n in range(4)], ["unseen"] * 4, classes or [name])
     data = SimpleNamespace(digests=np.array(digests))
     pool, test = np.array([0, 1]), np.array(tested)
-    return EvaluationContext(data, None, None, "random init", embeddings, pool, test, name, {}, {}, {}, {})
+    return EvaluationContext(
+        data, None, "pretrained", None, "random init", embeddings, pool, test, name, {}, {}, {}, {}
+    )
 
 
 @pytest.mark.parametrize("other", [context_of("b"), context_of("a", digests=(0, 9, 2, 3)), context_of("a", (3,))])

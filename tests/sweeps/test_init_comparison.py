@@ -90,7 +90,7 @@ def test_two_networks_of_one_method_are_named_by_their_paths(comparison, tmp_pat
 
 def test_weights_of_torchvision_are_an_init(comparison):
     change(comparison / "0" / "config.yaml", **{"backbone.weights": "imagenet"})
-    assert "torchvision (imagenet)" in set(comparison_table(read_jobs(comparison))["init"])
+    assert "imagenet weights" in set(comparison_table(read_jobs(comparison))["init"])
 
 
 def test_a_single_repeat_has_no_interval(comparison):

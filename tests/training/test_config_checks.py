@@ -35,7 +35,7 @@ REFUSED = {
     "method=simclr data=spirals": r"method=simclr works on images, but data=spirals are points\. Try data=plankton",
     "method=siamese data=flowers backbone=mlp": r"The backbone takes points, .* Use backbone=resnet18",
     "backbone=resnet18": r"The backbone takes images, but data=spirals are points\. Use backbone=mlp",
-    "trainer.max_epochs=0": r"trainer\.max_epochs=0: give a whole number of at least 1",
+    "trainer.max_epochs=-1": r"trainer\.max_epochs=-1: give a whole number of at least 0",
     "trainer.max_epochs=1.5": r"trainer\.max_epochs=1\.5: give a whole number",
     "data.batch_size=0": r"data\.batch_size=0: give a whole number of at least 1",
     "seed=-1": r"seed=-1: give a whole number from 0 to 4294967295",
@@ -84,3 +84,8 @@ def test_null_stands_for_no_limit():
     check_positive(cfg, "repeats", "max.samples", "missing")
     with pytest.raises(ConfigError, match=r"max\.samples=0: give a whole number of at least 1"):
         check_positive(OmegaConf.create({"max": {"samples": 0}}), "max.samples")
+
+
+def test_a_finetuning_needs_an_epoch(check):
+    with pytest.raises(ConfigError, match=r"trainer\.max_epochs=0: give a whole number of at least 1"):
+        check("trainer.max_epochs=0", script="finetune")

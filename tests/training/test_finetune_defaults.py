@@ -37,3 +37,19 @@ def test_without_a_checkpoint_the_weights_of_torchvision_count_as_pretrained():
 def test_settings_of_the_command_line_win():
     assert settings("checkpoint=elsewhere", "method.backbone_lr=0.5", "method.unfreeze_after=2") == (0.5, 2)
     assert settings("checkpoint=elsewhere", "method.unfreeze_after=0") == (0.3, 0)
+
+
+def test_named_networks_are_the_weights_of_the_backbone_itself():
+    for name, weights in (("imagenet", "imagenet"), ("random", None)):
+        config = compose_config(f"checkpoint={name}", "backbone=efficientnet_lite0", script="finetune")
+        assert (config["checkpoint"], config["backbone"]["weights"]) == (None, weights)
+    assert settings("checkpoint=imagenet") == settings("backbone.weights=imagenet")
+    assert settings("checkpoint=random") == settings()
+
+
+def test_a_directory_of_that_name_is_a_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "imagenet").mkdir()
+    (tmp_path / "imagenet" / "config.yaml").write_text("method: {name: rotnet}")
+    assert compose_config("checkpoint=imagenet", script="finetune")["checkpoint"] == "imagenet"
+    assert settings("checkpoint=imagenet") == (1.0, 0)

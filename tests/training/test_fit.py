@@ -9,7 +9,9 @@ import torch
 
 import offline
 from fewlabels import load_backbone
+from fewlabels.core.checkpoints import read_checkpoint
 from fewlabels.core.errors import UserError
+from fewlabels.data.splits.training_record import TrainingRecord
 
 TINY = (
     "method=simclr", "data=flowers", "data.source=synthetic", "data.size=32", "data.batch_size=16",
@@ -115,3 +117,24 @@ def test_the_offline_runs_of_a_sweep_are_finished_and_in_one_group(pretrain, tmp
     assert {run.run_group for run in runs} == {"mine"}
     assert len({run.run_id for run in runs}) == 3
     assert [run.display_name for run in runs] == ["seed=0", "seed=1", "seed=2"]
+
+
+def test_no_epochs_leave_the_initial_network_as_a_run_that_can_be_trained(run, resume, folder):
+    images = (
+        "method=simclr", "data=images", f"data.root={folder}", "data.size=32", "data.batch_size=16", "trainer=cpu",
+        "backbone=mobilenet_v3_small", "method.head.hidden=16", "trainer.limit_train_batches=1", "logger=csv",
+        "callbacks.probes=null", "callbacks.preview_views=null", "callbacks.embedding_plots=null",
+    )  # fmt: skip
+    directory = run("pretrain", "initial", *images, "trainer.max_epochs=0")
+    assert {path.name for path in directory.iterdir()} >= {"config.yaml", "results.json", "provenance.jsonl"}
+    assert json.loads((directory / "results.json").read_text()) == {"epochs": 0, "seconds": 0.0, "seed": 0}
+    checkpoint, _ = read_checkpoint(directory)
+    assert TrainingRecord.read(checkpoint["fewlabels"]["trained_on"]).samples == 0
+    initial = load_backbone(directory).state_dict()
+
+    other = run("pretrain", "other", *images, "trainer.max_epochs=0")
+    assert all(torch.equal(value, initial[name]) for name, value in load_backbone(other).state_dict().items())
+    trained = resume("initial", "trainer.max_epochs=1")
+    assert any(not torch.equal(value, initial[name]) for name, value in load_backbone(trained).state_dict().items())
+    record = TrainingRecord.read(read_checkpoint(trained)[0]["fewlabels"]["trained_on"])
+    assert record.samples > 50

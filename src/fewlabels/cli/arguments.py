@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from fewlabels.cli.resolvers import RUNS, config_groups
+from fewlabels.training.run_dir import is_named_network
 
 MODES = ({"-m", "--multirun"}, {"-c", "--cfg"}, {"-i", "--info"}, {"-r", "--run"}, {"-sc", "--shell-completion"})
 """Hydra's flags that exclude each other."""
@@ -93,10 +94,12 @@ def _check_sweep(arguments: list[str]) -> None:
 
 def _check_directory(key: str, name: str) -> None:
     path = Path(name)
-    if key in ("resume", "run") and name != "null" and not (path / "config.yaml").is_file():
+    named = name == "null" or (key == "run" and is_named_network(name))
+    if key in ("resume", "run") and not named and not (path / "config.yaml").is_file():
         run = path.parent.parent if path.suffix == ".ckpt" else None
         hint = f" For this checkpoint that is {key}={run}." if run and (run / "config.yaml").is_file() else ""
-        sys.exit(f"\n{key}={path}: there is no {path / 'config.yaml'}. Give a run directory.{hint}")
+        others = ", imagenet or random" if key == "run" else ""
+        sys.exit(f"\n{key}={path}: there is no {path / 'config.yaml'}. Give a run directory{others}.{hint}")
     if "${" not in name and (why := _unwritable(path)):
         sys.exit(f"\n{key}={name}: {why}. Choose a directory that you may write to.")
 

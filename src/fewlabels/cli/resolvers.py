@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from fewlabels.sweeps.jobs import in_sweep
-from fewlabels.training.run_dir import program
+from fewlabels.training.run_dir import is_named_network, program
 
 RUNS = Path("runs")
 """The default folder of run directories, in the current directory."""
@@ -45,6 +45,8 @@ def register_resolvers() -> None:
 
     def evaluation_dir(run: str | list[str] | None) -> str:
         """The run's own directory, unless other data or splits are evaluated, or several runs."""
+        if is_named_network(run):
+            return f"{RUNS}/{run}/{moment}"
         own = isinstance(run, str) and not any(c.startswith(("data=", "data.")) for c in held_back)
         return str(run) if own else f"{RUNS}/evaluate/{moment}"
 

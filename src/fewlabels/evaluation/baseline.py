@@ -10,8 +10,10 @@ from fewlabels.core.backbones import Backbone
 from fewlabels.core.checkpoints import load_backbone_weights, read_checkpoint
 from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import DataModule
+from fewlabels.evaluation.result import TRAINED
 from fewlabels.probing.embeddings import calibrate_batch_norms, extract
 from fewlabels.probing.probes import linear_accuracy
+from fewlabels.training.build import build_backbone
 
 log = logging.getLogger(__name__)
 RANDOM_INIT = "random init"
@@ -19,7 +21,16 @@ CALIBRATION_BATCHES = 8
 PROBED = 1000
 
 
-def build_baseline(config: dict[str, Any], backbone: Backbone, data: DataModule) -> tuple[Backbone, str]:
+def name_network(checkpoint: dict[str, Any]) -> str:
+    """What a checkpoint's network is: "pretrained", or if it was never trained "imagenet weights", "random weights"."""
+    if checkpoint["global_step"]:
+        return TRAINED
+    return f"{checkpoint['fewlabels']['config']['backbone'].get('weights') or 'random'} weights"
+
+
+def build_baseline(
+    config: dict[str, Any], backbone: Backbone, data: DataModule, *, trained: bool
+) -> tuple[Backbone, str]:
     """The network that training began with, in eval mode, and what it is called.
 
     A random network has two baselines: with the batch norms' initial statistics, and with batch norms that are
@@ -30,6 +41,8 @@ def build_baseline(config: dict[str, Any], backbone: Backbone, data: DataModule)
         config: Of the run.
         backbone: With its initial weights, changed in place.
         data: The data module, set up.
+        trained: Whether the run trained the network. If not, pretrained weights are compared with random ones, not with
+            themselves.
 
     Returns:
         It, and "random init", "imagenet weights" (or others, by name), or "start of finetuning: NAME".
@@ -44,7 +57,9 @@ def build_baseline(config: dict[str, Any], backbone: Backbone, data: DataModule)
             name = path.parent.parent.name if path.parent.name == "checkpoints" else path.stem
             return backbone.eval(), f"start of finetuning: {name}"
     elif weights := config["backbone"].get("weights"):
-        return backbone.eval(), f"{weights} weights"
+        if trained:
+            return backbone.eval(), f"{weights} weights"
+        backbone = build_backbone(config["backbone"] | {"weights": None}, data).to(next(backbone.parameters()).device)
     rows = np.random.default_rng(0).permutation(data.indices("train"))
     device = next(backbone.parameters()).device
     loader = data.loader(rows[: CALIBRATION_BATCHES * data.batch_size])

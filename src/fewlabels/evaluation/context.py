@@ -16,7 +16,7 @@ from fewlabels.core.checkpoints import digest, read_checkpoint
 from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import DataModule, ImageData, PointData, is_images, is_points
 from fewlabels.data.splits.training_record import TrainingRecord, hold_out_test
-from fewlabels.evaluation.baseline import build_baseline
+from fewlabels.evaluation.baseline import build_baseline, name_network
 from fewlabels.evaluation.partition import partition
 from fewlabels.methods.base import Method
 from fewlabels.probing.embeddings import Embeddings, extract, sample
@@ -24,6 +24,7 @@ from fewlabels.probing.projections import principal_components
 from fewlabels.training.build import build_backbone, build_data, build_method, evaluation_data_node, training_record
 from fewlabels.training.config_types import trusted_config
 from fewlabels.training.provenance import provenance_values
+from fewlabels.training.resume import epochs_done
 from fewlabels.training.run_dir import load_results
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class EvaluationContext:
     Attributes:
         data: The data module, set up.
         method: The trained method, in eval mode.
+        network_name: What its backbone is, such as "pretrained"; see `name_network`.
         untrained: The network before this training, in eval mode; see `build_baseline`.
         start: What `untrained` is: "random init", "imagenet weights", or "start of finetuning: NAME".
         embeddings: Embeddings of all samples that are in a split, N rows.
@@ -54,6 +56,7 @@ class EvaluationContext:
 
     data: DataModule
     method: Method
+    network_name: str
     untrained: Backbone
     start: str
     embeddings: Embeddings
@@ -136,7 +139,7 @@ def load_context(settings: dict[str, Any]) -> EvaluationContext:
     seed_everything(config["seed"], verbose=False)  # the initial weights
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     backbone = build_backbone(config["backbone"], data).to(device)
-    baseline = build_baseline(config, copy.deepcopy(backbone), data)
+    baseline = build_baseline(config, copy.deepcopy(backbone), data, trained=checkpoint["global_step"] > 0)
     method = build_method(config, backbone).eval()
     if method.supervised:
         method.set_classes(names := checkpoint["fewlabels"]["classes"], [1] * len(names))
@@ -147,8 +150,8 @@ def load_context(settings: dict[str, Any]) -> EvaluationContext:
     pool, test, population = partition(data, embeddings.index, record)
     same_data = checkpoint["fewlabels"].get("images") == data.fingerprint and not _changed_keys(settings["data"])
     return EvaluationContext(
-        data, method, *baseline, embeddings, pool, test, population, settings, results if same_data else {},
-        describe(checkpoint, record, data, path, results), provenance,
+        data, method, name_network(checkpoint), *baseline, embeddings, pool, test, population, settings,
+        results if same_data else {}, describe(checkpoint, record, data, path, results), provenance,
     )  # fmt: skip
 
 
@@ -234,11 +237,11 @@ def describe(
     content, samples = "synthetic points", f"{record.samples:,}" if record else "an unknown number of"
     if is_images(data):
         content = f"images of {data.size} px, {'SYNTHETIC' if data.synthetic else data.root or f'data/{data.name}'}"
+    training = f"{samples} {data.modality} of {config['data']['name']}, {epochs_done(checkpoint)} epochs"
     return {
-        "method": config["method"]["name"],
+        "method": config["method"]["name"] if checkpoint["global_step"] else name_network(checkpoint),
         "backbone": trained.get("name", "mlp"),
-        "trained on": f"{samples} {'images' if is_images(data) else 'points'} of {config['data']['name']}, "
-        f"{checkpoint['epoch'] + 1} epochs, seed {config['seed']}",
+        "trained on": f"{training}, seed {config['seed']}" if checkpoint["global_step"] else "nothing",
         "time": f"{results['seconds'] / 60:.1f} minutes" if "seconds" in results else "unknown",
         "evaluated on": f"{data.name}, {len(data.paths):,} {content}",
         "notices": " ".join(data.notices) or "none",

@@ -93,7 +93,7 @@ def init_names(jobs: list[Job], configs: list[Any]) -> list[str]:
 def init_name(job: Job, config: Any) -> str:
     """The initial weights of a finetuning, such as "after simclr" or "from scratch"."""
     if not config.checkpoint:
-        return f"torchvision ({config.backbone.weights})" if config.backbone.get("weights") else SCRATCH
+        return f"{config.backbone.weights} weights" if config.backbone.get("weights") else SCRATCH
     synthetic = is_synthetic(run_dir_of(config.checkpoint)) and not is_synthetic(job.directory)
     method = pretraining_method(config.checkpoint) or Path(config.checkpoint).name
     return f"after {method}{' on synthetic images' if synthetic else ''}"

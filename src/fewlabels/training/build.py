@@ -71,6 +71,8 @@ def build_experiment(config: dict[str, Any], directory: Path) -> Experiment:
         method.set_classes(data.seen_classes, data.use_labelled_only().tolist())
     method.config, method.fingerprint = config, data.fingerprint
     method.trained_on = TrainingRecord.of(data, labelled=method.supervised, initial=before).state()
+    if config["trainer"]["max_epochs"] == 0:
+        method.trained_on = TrainingRecord.of_nothing(data).state()
     return Experiment(data, method, build_trainer(config, directory))
 
 

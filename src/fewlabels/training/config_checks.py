@@ -21,7 +21,8 @@ def check_config(cfg: DictConfig) -> None:
     Raises:
         ConfigError: Names the key, its value, and what is accepted.
     """
-    check_positive(cfg, "trainer.max_epochs", "data.batch_size")
+    check_positive(cfg, "data.batch_size")
+    check_positive(cfg, "trainer.max_epochs", least=1 if "checkpoint" in cfg else 0)  # 0: the network as it is
     if OmegaConf.select(cfg, "trainer.max_time") and OmegaConf.select(cfg, "trainer.max_epochs") is None:
         raise ConfigError(
             "\ntrainer.max_epochs=null with trainer.max_time: the learning-rate schedule needs a length. Give the "
@@ -98,9 +99,9 @@ def _check_finetuning(cfg: DictConfig) -> None:
             )
 
 
-def check_positive(cfg: DictConfig, *keys: str) -> None:
-    """Raise ConfigError unless the values of these keys are null or whole numbers of at least 1."""
+def check_positive(cfg: DictConfig, *keys: str, least: int = 1) -> None:
+    """Raise ConfigError unless the values of these keys are null or whole numbers of at least `least`."""
     for key in keys:
         value = OmegaConf.select(cfg, key)
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ConfigError(f"\n{key}={value}: give a whole number of at least 1.")
+        if value is not None and (not isinstance(value, int) or value < least):
+            raise ConfigError(f"\n{key}={value}: give a whole number of at least {least}.")

@@ -2,7 +2,7 @@
 
 from omegaconf import DictConfig, OmegaConf
 
-from fewlabels.training.run_dir import pretraining_method
+from fewlabels.training.run_dir import is_named_network, pretraining_method
 
 BACKBONE_LR = {"simclr": 0.1, "rotnet": 1.0}
 """Learning rate of a pretrained backbone, as a fraction of the head's, by pretraining method."""
@@ -29,7 +29,13 @@ def finetune_defaults(method: str | None, *, pretrained: bool, epochs: int | Non
 
 
 def fill_finetune_defaults(cfg: DictConfig) -> None:
-    """Set `method.backbone_lr` and `method.unfreeze_after` in place where they are null."""
+    """Set `method.backbone_lr` and `method.unfreeze_after` in place where they are null.
+
+    `checkpoint=imagenet` becomes `backbone.weights=imagenet`, and `checkpoint=random` becomes `checkpoint=null`.
+    """
+    if is_named_network(cfg.checkpoint):
+        cfg.backbone.weights = "imagenet" if cfg.checkpoint == "imagenet" else None
+        cfg.checkpoint = None
     checkpoint = cfg.checkpoint if isinstance(cfg.checkpoint, str) and cfg.checkpoint else None
     pretrained = bool(checkpoint or OmegaConf.select(cfg, "backbone.weights"))
     method = pretraining_method(checkpoint) if checkpoint else None

@@ -36,7 +36,8 @@ def train(config: dict[str, Any], directory: Path) -> None:
     silence_libraries()
     with run_lock(directory) if is_rank_zero() else contextlib.nullcontext():
         experiment = build_experiment(config, directory)
-        _check_batches(config, experiment)
+        if experiment.trainer.max_epochs != 0:
+            _check_batches(config, experiment)
         _train(config, experiment, directory)
 
 
@@ -53,7 +54,11 @@ def _train(config: dict[str, Any], experiment: Experiment, directory: Path) -> N
         save_results(metrics, directory)
         if finetuning and last.is_file():
             drop_optimizer_state(last)  # comparisons keep many finetunings
-        longer = [] if finetuning else [train_longer(trainer, experiment.method.optimizer_config, directory)]
+        longer = (
+            []
+            if finetuning or trainer.max_epochs == 0
+            else [train_longer(trainer, experiment.method.optimizer_config, directory)]
+        )
         for line in [*summarise_run(metrics, directory, synthetic=experiment.data.synthetic), *longer]:
             log.info(line)
     finish_loggers(trainer.loggers, 0, last)
@@ -98,6 +103,8 @@ def fit(config: dict[str, Any], experiment: Experiment, directory: Path) -> dict
             resumed_step=checkpoint["global_step"] if resume_from else 0 if config["resume"] else None,
         )  # fmt: skip
         announce(config, data, method, trainer, resume_from)
+    if trainer.max_epochs == 0:
+        return _save_initial(config, experiment, directory)
     datamodule: Any = data
     trainer.fit(method, datamodule, ckpt_path=resume_from, weights_only=True)
     metrics = logged_metrics(trainer)
@@ -110,6 +117,14 @@ def fit(config: dict[str, Any], experiment: Experiment, directory: Path) -> dict
     clocks = [c for c in trainer.callbacks if isinstance(c, Throughput)]  # type: ignore[attr-defined]
     seconds = clocks[0].seconds if clocks else 0.0
     return metrics | {"epochs": trainer.current_epoch, "seconds": seconds, "seed": config["seed"]}
+
+
+def _save_initial(config: dict[str, Any], experiment: Experiment, directory: Path) -> dict[str, float]:
+    """Save the network as it is: a run directory to evaluate, or to compare with."""
+    trainer = experiment.trainer
+    trainer.strategy.connect(experiment.method)
+    trainer.save_checkpoint(directory / "checkpoints" / "last.ckpt")
+    return {"epochs": 0, "seconds": 0.0, "seed": config["seed"]}
 
 
 def metrics_at_best(trainer: Trainer) -> dict[str, float]:

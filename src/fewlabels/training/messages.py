@@ -76,6 +76,8 @@ def summarise_run(results: Mapping[str, float], directory: Path, *, synthetic: b
     """
     get = results.get
     lines = [f"Trained {results['epochs']:.0f} epochs in {_duration(results['seconds'])} (seed {results['seed']:.0f})."]
+    if not results["epochs"]:
+        lines = [f"Not trained: the network has its initial weights (seed {results['seed']:.0f})."]
     if "train/images_per_second" in results:
         lines[0] += f" {get('train/images_per_second'):.0f} samples/s."
     if "val/loss" in results:

@@ -20,6 +20,8 @@ from fewlabels.core.atomic_io import write_text
 from fewlabels.core.errors import UserError
 
 log = logging.getLogger(__name__)
+NAMED_NETWORKS = ("imagenet", "random")
+"""Networks that stand where a run directory may: pretrained on ImageNet, and with random weights."""
 
 
 def current_run_dir() -> Path:
@@ -102,6 +104,11 @@ def run_dir_of(run_or_checkpoint: str | Path) -> Path:
     """The run directory of a checkpoint file, or the run directory itself."""
     path = Path(run_or_checkpoint)
     return path if path.is_dir() else path.parent.parent
+
+
+def is_named_network(run: object) -> bool:
+    """Whether this is one of `NAMED_NETWORKS`, and no file or directory of that name."""
+    return run in NAMED_NETWORKS and not Path(str(run)).exists()
 
 
 def pretraining_method(run_or_checkpoint: str | Path) -> str | None:

@@ -28,7 +28,19 @@ def points(monkeypatch):
         other = replace(embeddings, vectors=np.asarray(vectors if untrained is None else untrained, np.float32))
         monkeypatch.setattr(EvaluationContext, "embed", lambda self, network, rows: other.select(rows))
         return EvaluationContext(
-            data, None, None, "random init", embeddings, rows["train"], rows["test"], "held-out points", {}, {}, {}, {}
+            data,
+            None,
+            "pretrained",
+            None,
+            "random init",
+            embeddings,
+            rows["train"],
+            rows["test"],
+            "held-out points",
+            {},
+            {},
+            {},
+            {},
         )
 
     make.position = position

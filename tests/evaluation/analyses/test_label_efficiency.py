@@ -22,7 +22,7 @@ def test_sentences_have_the_accuracy_the_gain_and_the_sufficient_number_of_label
     # 80 is closest to 90 labels. The gains at 80 labels are 18 and 20; t is 12.706 for 2 repeats, so the intervals are
     # 12.706 × 2.828 / √2 and 12.706 × 1.414 / √2; one session 80 ± 6.314 × 2.828 × √1.5.
     # 95% of 90.0% is 85.5%, which 200 labels reach
-    assert summary_sentences(table, "3 classes", START) == [
+    assert summary_sentences(table, "3 classes", network=TRAINED, start=START) == [
         "Support vector machine: balanced accuracy 80.0 ± 25.4% with 80 labels on 3 classes (mean's 95% interval over "
         "2 random draws of labels; one labelling session: 5–95% of draws 58.1–100.0%), +19.0 ± 12.7 points over "
         "random init; 200 labels reach 95% of the accuracy with 1,000 (90.0%)."
@@ -33,7 +33,7 @@ def test_the_total_of_a_probe_is_its_own():
     scores = {"linear": {30: 0.5, 90: 0.7, 3000: 0.9}, "knn": {30: 0.5, 90: 0.7, 2000: 0.8}}
     rows = [(source, probe, labels, 0, value) for source in (TRAINED, START)
             for probe, by_labels in scores.items() for labels, value in by_labels.items()]  # fmt: skip
-    linear, knn = summary_sentences(pd.DataFrame(rows, columns=COLUMNS), "x", START)
+    linear, knn = summary_sentences(pd.DataFrame(rows, columns=COLUMNS), "x", network=TRAINED, start=START)
     assert "3,000 labels reach 95% of the accuracy with 3,000 (90.0%)" in linear
     assert "2,000 labels reach 95% of the accuracy with 2,000 (80.0%)" in knn
 
@@ -50,7 +50,7 @@ def test_a_cap_on_labels_is_said():
 
 def test_a_single_repeat_has_no_interval():
     rows = [(source, "knn", labels, 0, 0.5) for source in (TRAINED, START) for labels in (30, 60)]
-    (sentence,) = summary_sentences(pd.DataFrame(rows, columns=COLUMNS), "x", START)
+    (sentence,) = summary_sentences(pd.DataFrame(rows, columns=COLUMNS), "x", network=TRAINED, start=START)
     assert "balanced accuracy 50.0% with 60 labels on x, +0.0 points over" in sentence
     assert "; 30 labels reach" in sentence
 

@@ -50,6 +50,11 @@ class TrainingRecord:
         return cls(np.unique(np.concatenate(used)), len(train), seen, unseen)
 
     @classmethod
+    def of_nothing(cls, data: DataModule) -> "TrainingRecord":
+        """Of a network that is not trained: every image of `data` is new to it."""
+        return cls(np.empty(0, np.int64), 0, [], list(data.unseen_classes))
+
+    @classmethod
     def read(cls, state: dict[str, Any]) -> "TrainingRecord":
         """Read what `state` returned."""
         return cls(state["digests"].numpy(), state["samples"], state["seen"], state["unseen"])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fewlabels.core.interfaces import Modality
 from fewlabels.evaluation.context import EvaluationContext
-from fewlabels.evaluation.result import PIXELS, TRAINED, AnalysisResult
+from fewlabels.evaluation.result import PIXELS, AnalysisResult
 from fewlabels.figures.label_efficiency import label_efficiency_figure
 from fewlabels.probing.embeddings import Embeddings
 from fewlabels.probing.intervals import MEAN, SESSION, format_interval, format_session, interval, interval_table
@@ -23,8 +23,6 @@ SETTINGS = ("budgets", "probes", "repeats", "seed", "draws", "max_labels")
 """Of conf/evaluate.yaml, that `probing.label_efficiency` takes."""
 CHUNK = 512
 """Images whose pixels are in memory as floats at a time."""
-SUFFIXES = {TRAINED: "", PIXELS: "_pixels"}
-"""Of metrics, by source; that of the network before training is "_untrained"."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +53,9 @@ class LabelEfficiency:
             table, classes=len(np.unique(pool.labels[pool.labels >= 0])), tested=len(test),
             population=context.population, draws=settings["draws"], synthetic=context.data.synthetic,
         )  # fmt: skip
+        suffixes = {context.network_name: "", PIXELS: "_pixels", context.start: "_untrained"}
         metrics = {
-            f"efficiency/{probe}_{labels}{SUFFIXES.get(str(source), '_untrained')}": float(
-                rows["balanced_accuracy"].mean()
-            )
+            f"efficiency/{probe}_{labels}{suffixes[str(source)]}": float(rows["balanced_accuracy"].mean())
             for (source, probe, labels), rows in table.groupby(["source", "probe", "labels"])
         }
         asked = max(settings["budgets"] or [int((pool.labels >= 0).sum())])
@@ -66,7 +63,9 @@ class LabelEfficiency:
         caption = "Balanced accuracy against the number of labels"
         return AnalysisResult(
             metrics, {"label_efficiency": (figure, caption)}, tables,
-            summary_sentences(table, context.population, context.start, settings["draws"]),
+            summary_sentences(
+                table, context.population, network=context.network_name, start=context.start, draws=settings["draws"]
+            ),
             left_out=capped_text(settings["probes"], asked, settings["max_labels"]),
         )  # fmt: skip
 
@@ -84,7 +83,9 @@ class LabelEfficiency:
         pixels = pixel_components(read(train).numpy(), chunks(pool), chunks(test))
         raw = [Embeddings(x, part.labels, part.index) for x, part in zip(pixels, (pool, test), strict=True)]
         untrained = [context.embed(context.untrained, part.index) for part in (pool, test)]
-        return {TRAINED: (pool, test), context.start: (untrained[0], untrained[1]), PIXELS: (raw[0], raw[1])}
+        return {
+            context.network_name: (pool, test), context.start: (untrained[0], untrained[1]), PIXELS: (raw[0], raw[1])
+        }  # fmt: skip
 
 
 def capped_text(probes: Sequence[str], asked: int, max_labels: int | None) -> list[str]:
@@ -99,15 +100,17 @@ def capped_text(probes: Sequence[str], asked: int, max_labels: int | None) -> li
     ]
 
 
-def summary_sentences(table: "pd.DataFrame", population: str, start: str, draws: str = "random") -> list[str]:
+def summary_sentences(
+    table: "pd.DataFrame", population: str, *, network: str, start: str, draws: str = "random"
+) -> list[str]:
     """For each probe: accuracy at about 90 labels, the gain over the source `start`, and how many labels suffice."""
     sentences = []
     for probe, rows in table.groupby("probe", sort=False):
         total = int(rows["labels"].max())
         budget = min(rows["labels"].unique(), key=lambda n: (abs(n - 90), n))
-        trained, untrained = (_scores(rows, source, budget) for source in (TRAINED, start))
-        full = float(_scores(rows, TRAINED, total).mean())
-        enough = next(n for n in sorted(rows["labels"].unique()) if _scores(rows, TRAINED, n).mean() >= 0.95 * full)
+        trained, untrained = (_scores(rows, source, budget) for source in (network, start))
+        full = float(_scores(rows, network, total).mean())
+        enough = next(n for n in sorted(rows["labels"].unique()) if _scores(rows, network, n).mean() >= 0.95 * full)
         accuracy, gain = interval(trained), interval(trained - untrained)
         session = format_session(trained / 100)
         spread = (

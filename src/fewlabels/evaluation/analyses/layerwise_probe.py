@@ -9,7 +9,7 @@ from torch import Tensor
 from fewlabels.core.backbones import Backbone, blocks
 from fewlabels.core.interfaces import Modality
 from fewlabels.evaluation.context import EvaluationContext
-from fewlabels.evaluation.result import TRAINED, AnalysisResult
+from fewlabels.evaluation.result import AnalysisResult
 from fewlabels.figures.layerwise_probe import layerwise_probe_figure
 from fewlabels.probing.embeddings import Embeddings, extract, pooled_blocks
 from fewlabels.probing.label_efficiency import few_label_accuracy
@@ -41,7 +41,7 @@ class LayerwiseProbe:
         check_labels(pool, context.test_embeddings)
         labels = min(self.max_labels, int((pool.labels >= 0).sum()))
         rows = []
-        for source, network in ((TRAINED, context.method.backbone), (context.start, context.untrained)):
+        for source, network in ((context.network_name, context.method.backbone), (context.start, context.untrained)):
             for name, parts in _block_embeddings(context, network).items():
                 scores = few_label_accuracy(
                     *parts, probe="linear", labels=labels, repeats=context.settings["repeats"],

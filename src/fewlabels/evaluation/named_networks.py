@@ -1,0 +1,75 @@
+"""`run=imagenet` and `run=random`: run directories of networks that nothing was trained with."""
+
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from omegaconf import OmegaConf
+
+from fewlabels.core.checkpoints import read_checkpoint
+from fewlabels.core.errors import UserError
+from fewlabels.training.build import evaluation_data_node
+from fewlabels.training.fit import train
+from fewlabels.training.run_dir import is_named_network
+
+IMAGENET_SIZE = 128
+"""Pixels of the images that `imagenet` is given, unless data.size says otherwise: at 64 its embeddings are worse."""
+BACKBONES = {"imagenet": ["backbone=efficientnet_lite0", "backbone.weights=imagenet"], "random": []}
+
+
+def make_named_run(name: str, directory: Path, data: list[str], like: str | None = None) -> Path:
+    """Make the run directory of a network as it is before any training, as `trainer.max_epochs=0` does.
+
+    Args:
+        name: "imagenet", EfficientNet-Lite0 with its ImageNet weights, or "random", a network with random weights.
+        directory: The run directory.
+        data: Overrides that say on what it is evaluated, such as ["data=plankton", "data.root=FOLDER"].
+        like: A run whose data settings are taken, and for "random" its backbone too.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        UserError: There is neither a run nor `data=`, or the network cannot be built.
+    """
+    if like is None and not any(override.startswith("data=") for override in data):
+        raise UserError(
+            f"run={name} is evaluated on the images of data=NAME: add data=images data.root=FOLDER, or another dataset."
+        )
+    dataset = data if like is None else ["data=images"]
+    overrides = ["method=simclr", *dataset, *BACKBONES[name], "trainer.max_epochs=0", "logger=csv"]
+    config: Any = OmegaConf.to_container(compose("pretrain", overrides=overrides), resolve=True)
+    if like is not None:
+        described = read_checkpoint(like)[0]["fewlabels"]
+        theirs = described["config"]
+        config["data"] = evaluation_data_node(theirs["data"], data, described["backbone"])
+        if name == "random":
+            config |= {"backbone": theirs["backbone"] | {"weights": None}, "seed": theirs["seed"]}
+    if name == "imagenet" and not any(override.startswith("data.size=") for override in data):
+        config["data"]["size"] = IMAGENET_SIZE
+    train(config, directory)
+    return directory
+
+
+def resolve_named_networks(settings: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """The settings of an evaluation with a run directory in the place of each named network.
+
+    Args:
+        settings: As in conf/evaluate.yaml, in plain containers.
+        directory: Of the evaluation. The run of a single network is made in it, those of a comparison below it.
+    """
+    run, data = settings["run"], settings["data"]
+    if is_named_network(run):
+        return settings | {"run": str(make_named_run(run, directory, data)), "data": []}
+    if not isinstance(run, list):
+        return settings
+    flat = [member for group in run for member in ([group] if isinstance(group, str) else group)]
+    others = [member for member in flat if not is_named_network(member)]
+    like = others[0] if others else None
+    made = {
+        name: str(make_named_run(name, directory / name, data, like))
+        for name in dict.fromkeys(flat)
+        if is_named_network(name)
+    }
+    runs = [made.get(g, g) if isinstance(g, str) else [made.get(member, member) for member in g] for g in run]
+    return settings | {"run": runs}
