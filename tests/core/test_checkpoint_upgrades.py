@@ -183,3 +183,10 @@ def test_upgrading_a_checkpoint_of_this_version_changes_nothing():
     upgraded = upgrade_checkpoint(old_checkpoint(mlp(channels=2, hidden=[8, 8], dim=1)))
     assert upgrade_checkpoint(upgraded) == upgraded
     assert upgrade_checkpoint({"state_dict": {}}) == {"state_dict": {}}
+
+
+def test_pretrained_weights_of_version_0_1_keep_training_their_norms():
+    assert (
+        upgrade_config({"backbone": {"name": "resnet18", "weights": "imagenet"}})["backbone"]["frozen_norms"] is False
+    )
+    assert "frozen_norms" not in upgrade_config({"backbone": {"name": "resnet18", "weights": None}})["backbone"]

@@ -182,6 +182,8 @@ def upgrade_config(config: dict[str, Any]) -> dict[str, Any]:
             upgraded[group] = {names.get(key, key): value for key, value in node.items()}
     if _node(config, "method", "optimizer").get("_target_") == "fewlabels.optim.Recipe":
         upgraded["method"]["optimizer"].setdefault("warmup_epochs", 0)  # 0.1 listed it only if it was not 0
+    if _node(upgraded, "backbone").get("weights"):
+        upgraded["backbone"].setdefault("frozen_norms", False)
     if "siamese" in (data := _node(upgraded, "data")):
         data["epochs"] = data.pop("siamese")["epochs"]
     if data.get("modality") == "images" and "split_by" not in data:

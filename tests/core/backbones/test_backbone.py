@@ -41,6 +41,18 @@ def test_measuring_the_dimension_changes_neither_statistics_nor_mode():
     assert body[2].num_batches_tracked == 0
 
 
+def test_frozen_norms_keep_their_statistics_but_learn_scale_and_shift():
+    body = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Dropout(0.5))
+    backbone = Backbone(body, channels=1, size=2, mean=[0.0], std=[1.0], frozen_norms=True)
+    before = {name: value.clone() for name, value in body[2].named_buffers()}
+    whole = nn.Sequential(backbone, nn.BatchNorm1d(3)).train()
+    assert [backbone.training, body[2].training, body[3].training, whole[1].training] == [True, False, True, True]
+    whole(noise(8, 1, 2, 2)).square().mean().backward()
+    assert all(torch.equal(before[name], value) for name, value in body[2].named_buffers())
+    assert body[2].weight.grad is not None
+    assert not backbone.eval().training
+
+
 def test_points_and_images_need_different_backbones():
     with pytest.raises(UserError, match=r"backbone=mlp takes points.*backbone=resnet18"):
         mlp(channels=3, hidden=[4], dim=2, size=32)

@@ -141,3 +141,11 @@ def test_torchvisions_weights_bring_their_normalisation(monkeypatch):
     grey = vision(name="resnet18", size=64, weights="imagenet", channels=1, mean=[0.5], std=[0.25])
     assert grey.mean == pytest.approx((0.449,))
     assert grey.std == pytest.approx((0.226,))
+
+
+def test_norms_are_frozen_if_the_weights_are_pretrained(tmp_path):
+    torch.save(models.resnet18().state_dict(), tmp_path / "weights.pth")
+    pretrained = {"name": "resnet18", "size": 64, "weights": str(tmp_path / "weights.pth")} | RGB
+    assert not vision(**pretrained | {"weights": None}).frozen_norms
+    assert vision(**pretrained).frozen_norms
+    assert not vision(**pretrained, frozen_norms=False).frozen_norms

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fewlabels.core.errors import UserError
 
@@ -18,6 +19,9 @@ class Backbone(nn.Module):
         size: Side of the square images in pixels; None for points.
         mean: Per-channel mean for normalisation, of pixels in [0, 1].
         std: Per-channel standard deviation, likewise.
+        frozen_norms: Whether batch norms keep their statistics in training, and normalise by them: those of pretrained
+            weights, which few images of one kind, in small batches, would only make worse. Their scale and shift are
+            trained.
 
     Attributes:
         description: The builder and its arguments in plain containers; `load_backbone` rebuilds the network from it.
@@ -30,12 +34,19 @@ class Backbone(nn.Module):
     shift: Tensor
 
     def __init__(
-        self, body: nn.Module, *, channels: int, size: int | None, mean: Sequence[float], std: Sequence[float]
+        self,
+        body: nn.Module,
+        *,
+        channels: int,
+        size: int | None,
+        mean: Sequence[float],
+        std: Sequence[float],
+        frozen_norms: bool = False,
     ) -> None:
         super().__init__()
         self.body = body
         self.description: dict[str, Any] = {}
-        self.channels, self.size = channels, size
+        self.channels, self.size, self.frozen_norms = channels, size, frozen_norms
         self.mean, self.std = tuple(mean), tuple(std)
         scale = 1 / torch.tensor(self.std, dtype=torch.float32).view(-1, 1, 1)
         # Buffers, so that normalising copies nothing to a GPU; `description` has their values.
@@ -49,6 +60,14 @@ class Backbone(nn.Module):
         """Set `description` of an image backbone: its builder, these arguments, and those of its input; return it."""
         of_input = {"channels": self.channels, "size": self.size, "mean": list(self.mean), "std": list(self.std)}
         self.description = {"builder": builder, **arguments, **of_input}
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, of batch norms only if they are not frozen."""
+        super().train(mode)
+        for module in self.modules() if self.frozen_norms else ():
+            if isinstance(module, _BatchNorm):
+                module.eval()
         return self
 
     def forward(self, x: Tensor) -> Tensor:

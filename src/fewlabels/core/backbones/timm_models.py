@@ -21,6 +21,7 @@ def timm_model(
     mean: Sequence[float],
     std: Sequence[float],
     weights: str | None = None,
+    frozen_norms: bool | None = None,
 ) -> Backbone:
     """One of timm's models without its classifier.
 
@@ -33,6 +34,7 @@ def timm_model(
         std: Per-channel standard deviation, likewise.
         weights: Initial weights: None (random), `imagenet` (the pretrained weights that the name or its tag stands
             for, whatever they were trained on), or a file.
+        frozen_norms: As in `Backbone`; None: if the weights are pretrained.
 
     Raises:
         UserError: Unknown name or weights, points instead of images, or a size that the network does not accept.
@@ -44,7 +46,8 @@ def timm_model(
     body.reset_classifier(0)
     if weights is not None:
         mean, std = normalisation(config.mean, config.std, channels)
-    backbone = Backbone(body, channels=channels, size=size, mean=mean, std=std)
+    frozen = weights is not None if frozen_norms is None else frozen_norms
+    backbone = Backbone(body, channels=channels, size=size, mean=mean, std=std, frozen_norms=frozen)
     return backbone.describe("fewlabels.core.backbones:timm_model", name=name)
 
 

@@ -25,18 +25,20 @@ def vision(
     mean: Sequence[float],
     std: Sequence[float],
     weights: str | None = None,
+    frozen_norms: bool | None = None,
     stem: bool | None = None,
 ) -> Backbone:
     """A torchvision classification model without its classifier.
 
     Args:
         name: torchvision's name: resnet18, efficientnet_v2_s, convnext_tiny, vit_b_16, …
-        channels: Channels of an image, such as 1 (greyscale) or 3; sets those of the first convolution.
+        channels: Channels of an image; sets those of the first convolution.
         size: Side of the images in pixels; below `SMALL_IMAGE` a ResNet gets a 3×3 stem without max-pooling.
         mean: Per-channel mean for normalisation, of pixels in [0, 1]; torchvision's weights bring their own.
         std: Per-channel standard deviation, likewise.
         weights: Initial weights: None (random), `imagenet`, a name of torchvision's weights enum, or a file.
         stem: Whether the stem may depend on the size; None: only if the weights are random.
+        frozen_norms: As in `Backbone`; None: if the weights are pretrained.
 
     Raises:
         UserError: Unknown name or weights, points instead of images, or a size that the network does not accept.
@@ -48,17 +50,19 @@ def vision(
     if stem and size < SMALL_IMAGE:
         _replace_stem(body)
     _remove_classifier(body, name)
-    if is_file_name(weights):
-        _load_file(body, name, str(weights))
+    _load_file(body, name, weights)
     if channels != 3:
         _adapt_channels(body, channels, keep_weights=weights is not None)
     mean, std = normalisation(preset.mean, preset.std, channels) if preset else (mean, std)
-    backbone = Backbone(body, channels=channels, size=size, mean=mean, std=std)
+    frozen = weights is not None if frozen_norms is None else frozen_norms
+    backbone = Backbone(body, channels=channels, size=size, mean=mean, std=std, frozen_norms=frozen)
     return backbone.describe("fewlabels.core.backbones:vision", name=name, stem=stem)
 
 
-def _load_file(body: nn.Module, name: str, file: str) -> None:
-    """Load a file's weights, all but those of the classifiers, which are removed."""
+def _load_file(body: nn.Module, name: str, file: str | None) -> None:
+    """Load a file's weights, all but those of the classifiers, which are removed; `file` may name none."""
+    if file is None or not is_file_name(file):
+        return
     ours, removed = body.state_dict().keys(), (*CLASSIFIERS, "aux1", "aux2", "AuxLogits")
     weights = {
         key: value for key, value in read_weights(file).items() if key in ours or key.partition(".")[0] not in removed
