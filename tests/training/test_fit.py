@@ -12,6 +12,8 @@ from fewlabels import load_backbone
 from fewlabels.core.checkpoints import read_checkpoint
 from fewlabels.core.errors import UserError
 from fewlabels.data.splits.training_record import TrainingRecord
+from fewlabels.methods.simclr import SimCLR
+from fewlabels.methods.size_schedule import SizeSchedule
 
 TINY = (
     "method=simclr", "data=flowers", "data.source=synthetic", "data.size=32", "data.batch_size=16",
@@ -138,3 +140,25 @@ def test_no_epochs_leave_the_initial_network_as_a_run_that_can_be_trained(run, r
     assert any(not torch.equal(value, initial[name]) for name, value in load_backbone(trained).state_dict().items())
     record = TrainingRecord.read(read_checkpoint(trained)[0]["fewlabels"]["trained_on"])
     assert record.samples > 50
+
+
+def test_training_images_grow_with_the_size_schedule(run, folder, monkeypatch):
+    seen = []
+    step = SimCLR.step
+
+    def record(self, batch, generator):
+        seen.append((self.training, batch.x.shape[-1]))
+        return step(self, batch, generator)
+
+    monkeypatch.setattr(SimCLR, "step", record)
+    finished = []
+    monkeypatch.setattr(SizeSchedule, "finish", lambda self, data, device: finished.append(len(seen)))
+    run(
+        "pretrain", "grow", "method=simclr", "data=images", f"data.root={folder}", "data.size=32", "data.batch_size=16",
+        "data.size_schedule=[16,24]", "trainer=cpu", "backbone=mobilenet_v3_small", "method.head.hidden=16",
+        "trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "trainer.max_epochs=2", "logger=csv",
+        "callbacks.probes=null", "callbacks.preview_views=null", "callbacks.embedding_plots=null",
+    )  # fmt: skip
+    assert [size for training, size in seen if training] == [16, 16, 24, 24]
+    assert {size for training, size in seen if not training} == {32}
+    assert finished == [5]  # after the last step, before the last validation

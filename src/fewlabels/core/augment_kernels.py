@@ -69,6 +69,12 @@ def blur_matrix(sigma: Tensor, blurred: Tensor, size: int) -> Tensor:
     return kernel / kernel.sum(2, keepdim=True)
 
 
+def shrink(x: Tensor, size: int) -> Tensor:
+    """Resize images [B, C, S, S], uint8 or float in [0, 1], to float32 [B, C, size, size] in [0, 1], antialiased."""
+    x = x.float() / 255 if x.dtype == torch.uint8 else x
+    return F.interpolate(x, (size, size), mode="bilinear", antialias=True)
+
+
 def background(x: Tensor) -> Tensor:
     """Background colour: the median over the border pixels of each image and channel, [B, C, 1, 1]."""
     border = torch.cat([x[..., 0, :], x[..., -1, :], x[..., :, 0], x[..., :, -1]], dim=-1)

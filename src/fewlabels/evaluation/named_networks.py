@@ -3,12 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from hydra import compose
-from omegaconf import OmegaConf
-
 from fewlabels.core.checkpoints import read_checkpoint
 from fewlabels.core.errors import UserError
-from fewlabels.training.build import evaluation_data_node
+from fewlabels.training.build import compose_pretraining, evaluation_data_node
 from fewlabels.training.fit import train
 from fewlabels.training.run_dir import is_named_network
 
@@ -38,7 +35,7 @@ def make_named_run(name: str, directory: Path, data: list[str], like: str | None
         )
     dataset = data if like is None else ["data=images"]
     overrides = ["method=simclr", *dataset, *BACKBONES[name], "trainer.max_epochs=0", "logger=csv"]
-    config: Any = OmegaConf.to_container(compose("pretrain", overrides=overrides), resolve=True)
+    config = compose_pretraining(overrides)
     if like is not None:
         described = read_checkpoint(like)[0]["fewlabels"]
         theirs = described["config"]

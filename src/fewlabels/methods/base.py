@@ -16,6 +16,7 @@ from fewlabels.core.distributed import rank, step_seed, world_size
 from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import DataModule
 from fewlabels.core.optim import OptimizerConfig, ParameterGroup
+from fewlabels.methods.size_schedule import SizeSchedule
 from fewlabels.methods.views import RandomViews
 
 VALIDATION, TEST = 1, 2
@@ -32,6 +33,7 @@ class Method(LightningModule):
         optimizer: Optimizer, learning rate and schedule.
         seed: Seed of all random draws. A draw depends on (seed, epoch, step, rank) only, so that a resumed run repeats
             the draws of an uninterrupted one.
+        size_schedule: Sizes in pixels that training images are shrunk to, see `SizeSchedule`; None: not shrunk.
     """
 
     min_batch_size = 1
@@ -41,8 +43,17 @@ class Method(LightningModule):
     supervised = False
     """Whether `step` reads labels: training, validation and test then use labelled images only."""
 
-    def __init__(self, *, backbone: Backbone, optimizer: OptimizerConfig, seed: int) -> None:
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        optimizer: OptimizerConfig,
+        seed: int,
+        size_schedule: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
+        self.size_schedule = SizeSchedule(size_schedule, backbone) if size_schedule is not None else None
+        self.total_steps = math.inf  # optimizer steps of the run
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.optimizer_config, self.seed = optimizer, seed
         self.config: dict[str, Any] = {}  # of the run; saved in checkpoints
@@ -99,6 +110,8 @@ class Method(LightningModule):
         """Train on this rank's part of the global batch."""
         seed = step_seed(self.seed, self.current_epoch, batch_idx, rank())
         torch.manual_seed(seed)  # dropout and stochastic depth use the global generator
+        if self.size_schedule:
+            batch = batch._replace(x=self.size_schedule.shrink(batch.x, self.global_step, self.total_steps))
         metrics = self.step(batch, torch.Generator().manual_seed(seed))
         self._check_loss(metrics["loss"], batch_idx)
         self.log_dict(
@@ -106,6 +119,11 @@ class Method(LightningModule):
             on_step=False, on_epoch=True, sync_dist=world_size() > 1, batch_size=len(batch.x),
         )  # fmt: skip
         return metrics
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """End the size schedule after the last step."""
+        if self.size_schedule and self.global_step >= self.total_steps:
+            self.size_schedule.finish(self.trainer.datamodule, self.device)  # type: ignore[attr-defined]
 
     def _check_loss(self, loss: Tensor, batch_idx: int) -> None:
         """Raise UserError if the training loss is not finite; on a GPU every `CHECK_EVERY` steps, since it waits."""
@@ -170,7 +188,7 @@ class Method(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer and its schedule for this run's number of steps and global batch size."""
-        steps = int(self.trainer.estimated_stepping_batches)
+        steps = self.total_steps = int(self.trainer.estimated_stepping_batches)
         data: DataModule = self.trainer.datamodule  # type: ignore[attr-defined]
         accumulated = self.trainer.accumulate_grad_batches
         steps_per_epoch = math.ceil(self.trainer.num_training_batches / accumulated)

@@ -33,7 +33,10 @@ from fewlabels.training.resume import last_checkpoint
 from fewlabels.training.run_dir import is_rank_zero
 
 log = logging.getLogger(__name__)
-DESCRIPTIVE = {"data": ("name", "modality", "views", "epochs"), "method": ("name", "modalities", "epochs")}
+DESCRIPTIVE = {
+    "data": ("name", "modality", "views", "epochs", "size_schedule"),
+    "method": ("name", "modalities", "epochs"),
+}
 """Keys of a config group that describe the choice to other groups, and are no arguments of its constructor."""
 
 
@@ -115,7 +118,10 @@ def build_backbone(node: dict[str, Any], data: DataModule) -> Backbone:
 
 def build_method(config: dict[str, Any], backbone: Backbone) -> Method:
     """Build the method of a configuration around a backbone."""
-    method: Method = instantiate_node(config["method"], "method", backbone=backbone, seed=config["seed"])
+    method: Method = instantiate_node(
+        config["method"], "method", backbone=backbone, seed=config["seed"],
+        size_schedule=config["data"].get("size_schedule"),
+    )  # fmt: skip
     return method
 
 
@@ -172,7 +178,7 @@ def evaluation_data_node(trained_on: dict[str, Any], overrides: list[str], backb
         UserError: An override names an unknown key.
     """
     if any(override.startswith("data=") for override in overrides):
-        composed: Any = OmegaConf.to_container(compose("pretrain", overrides=overrides), resolve=True)
+        composed = compose_pretraining(overrides)
         given = {override.partition("=")[0] for override in overrides}
         kept = {key: backbone[key] for key in ("size", "channels", "mean", "std") if f"data.{key}" not in given}
         return dict(composed["data"]) | kept
@@ -184,6 +190,12 @@ def evaluation_data_node(trained_on: dict[str, Any], overrides: list[str], backb
         raise UserError(f"{' '.join(overrides)}: {error}") from None
     data: Any = OmegaConf.to_container(merged, resolve=True)
     return dict(data["data"])
+
+
+def compose_pretraining(overrides: list[str]) -> dict[str, Any]:
+    """The configuration of a pretraining with these overrides, resolved, in plain containers; within Hydra's app."""
+    config: Any = OmegaConf.to_container(compose("pretrain", overrides=overrides), resolve=True)
+    return dict(config)
 
 
 def instantiate_node(node: dict[str, Any], key: str, **arguments: Any) -> Any:

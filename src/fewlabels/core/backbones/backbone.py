@@ -54,7 +54,7 @@ class Backbone(nn.Module):
         self.register_buffer(
             "shift", -torch.tensor(self.mean, dtype=torch.float32).view(-1, 1, 1) * scale, persistent=False
         )
-        self.dim = self._probe_dim()
+        self.dim = self.embedding_dim(size)
 
     def describe(self, builder: str, **arguments: Any) -> Self:
         """Set `description` of an image backbone: its builder, these arguments, and those of its input; return it."""
@@ -82,8 +82,13 @@ class Backbone(nn.Module):
             return torch.addcmul(self.shift, x.float(), self.scale / 255)
         return torch.addcmul(self.shift, x, self.scale)
 
-    def _probe_dim(self) -> int:
-        shape = (2, self.channels) if self.size is None else (2, self.channels, self.size, self.size)
+    def embedding_dim(self, size: int | None) -> int:
+        """Size of the embedding of images of `size` pixels, or of points (None).
+
+        Raises:
+            UserError: The body does not accept them.
+        """
+        shape = (2, self.channels) if size is None else (2, self.channels, size, size)
         training = self.body.training
         self.body.eval()
         try:
