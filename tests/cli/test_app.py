@@ -65,7 +65,7 @@ def test_a_run_is_never_overwritten(cli, tmp_path):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["method=simclr", "data=spirals"], "works on images, but data=spirals are points"),
-    (["trainer.max_epochs=0"], "trainer.max_epochs=0: give a whole number"),
+    (["trainer.max_epochs=-1"], "trainer.max_epochs=-1: give a whole number"),
     (["trainer.devices=4096"], "Give a number from 1 to"), (["data.turns=-1"], "data.turns=-1"),
     (["seed=${nowhere}"], "Interpolation key 'nowhere' not found"),
     (["hydra.run.dir=${nowhere}"], "Interpolation key 'nowhere' not found"),

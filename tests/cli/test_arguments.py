@@ -47,9 +47,11 @@ def test_a_file_in_the_place_of_runs_is_named(tmp_path):
     assert message("--help") is None
 
 
-@pytest.mark.parametrize("key", ["resume", "run"])
-def test_a_directory_that_is_no_run_is_named_with_the_one_that_is_meant(tmp_path, key):
-    assert message(f"{key}=nowhere") == f"{key}=nowhere: there is no nowhere/config.yaml. Give a run directory."
+@pytest.mark.parametrize(("key", "others"), [("resume", ""), ("run", ", imagenet or random")])
+def test_a_directory_that_is_no_run_is_named_with_the_one_that_is_meant(tmp_path, key, others):
+    missing = f"{key}=nowhere: there is no nowhere/config.yaml. Give a run directory{others}."
+    assert message(f"{key}=nowhere") == missing
+    assert (message(f"{key}=imagenet") is None) == bool(others)
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "config.yaml").write_text("")
     assert message(f"{key}=old") is None

@@ -1,9 +1,11 @@
 """Hydra's errors about a command line, as messages that name the key, what it accepts, and the closest match."""
 
+import ast
 import difflib
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from hydra.errors import CompactHydraException, MissingConfigException, OverrideParseException
 from hydra.utils import get_object
@@ -12,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fewlabels.cli.resolvers import config_groups
 
+PACKAGE = Path(__file__).parents[1]
 RENAMED = {
     "questions": "analyses", "callbacks.health": "callbacks.representation_quality",
     "callbacks.space": "callbacks.embedding_plots", "callbacks.views": "callbacks.preview_views",
@@ -107,10 +110,36 @@ def renamed(key: str) -> str | None:
 
 def _accepts(target: str | None, name: str) -> bool:
     """Whether a node's target has an argument of this name, though the node does not list it."""
+    if not target:
+        return False
+    if target.startswith("fewlabels."):
+        return name in _own_arguments(target)
     try:
-        return bool(target) and name in inspect.signature(get_object(str(target))).parameters
+        return name in inspect.signature(get_object(target)).parameters
     except (ImportError, ValueError, TypeError):
         return False
+
+
+def _own_arguments(target: str) -> set[str]:
+    """Arguments of a function or class of this package, as its source says: to import it could take seconds."""
+    *modules, name = target.split(".")[1:]
+    path = PACKAGE.joinpath(*modules)
+    for file in path.glob("*.py") if path.is_dir() else [path.with_suffix(".py")]:
+        for node in ast.parse(file.read_text()).body if file.is_file() else ():
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+                return set(_arguments(node))
+    return set()
+
+
+def _arguments(node: ast.stmt) -> Iterator[str]:
+    """Names of the arguments of a function, of a class's constructor, or of a dataclass."""
+    if isinstance(node, ast.FunctionDef):
+        yield from (argument.arg for argument in [*node.args.args, *node.args.kwonlyargs])
+    for part in node.body if isinstance(node, ast.ClassDef) else ():
+        if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
+            yield part.target.id
+        elif isinstance(part, ast.FunctionDef) and part.name == "__init__":
+            yield from _arguments(part)
 
 
 def _closest(name: str, known: Iterable[str], prefix: str = "") -> str:

@@ -1,11 +1,13 @@
 """Protocols between packages: what a data module offers to methods, callbacks, training and evaluation."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard
 
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import DataLoader
+
+if TYPE_CHECKING:  # so that a sweep's page, and a mistake on a command line, need not wait for torch
+    from torch import Tensor
+    from torch.utils.data import DataLoader
 
 Modality = Literal["images", "points"]
 
@@ -71,16 +73,16 @@ class DataModule(Protocol):
     def labelled(self) -> NDArray[Any]:
         """Rows of the training samples whose labels may be used, int64 [m], sorted."""
 
-    def train_dataloader(self) -> DataLoader[Any]:
+    def train_dataloader(self) -> "DataLoader[Any]":
         """This rank's shuffled training batches."""
 
-    def val_dataloader(self) -> DataLoader[Any]:
+    def val_dataloader(self) -> "DataLoader[Any]":
         """This rank's validation batches, in a fixed order."""
 
-    def test_dataloader(self) -> DataLoader[Any]:
+    def test_dataloader(self) -> "DataLoader[Any]":
         """This rank's test batches, in a fixed order."""
 
-    def loader(self, split_or_indices: str | NDArray[Any], batch_size: int | None = None) -> DataLoader[Any]:
+    def loader(self, split_or_indices: str | NDArray[Any], batch_size: int | None = None) -> "DataLoader[Any]":
         """A whole split, or any rows, in order, on this process alone."""
 
 
@@ -96,7 +98,7 @@ class ImageData(DataModule, Protocol):
     @property
     def size(self) -> int: ...  # noqa: D102
 
-    def images(self, indices: NDArray[Any] | Sequence[int]) -> Tensor:
+    def images(self, indices: NDArray[Any] | Sequence[int]) -> "Tensor":
         """Read rows, uint8 [n, C, H, W]."""
 
     def use_labelled_only(self) -> NDArray[Any]:
