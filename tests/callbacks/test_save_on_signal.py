@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -102,3 +103,19 @@ def test_without_a_signal_nothing_is_saved(tmp_path):
     fit(tmp_path, SaveOnSignal())
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) == handler
+
+
+@pytest.mark.parametrize(("device", "world_size", "expected"), [
+    ("cuda", 2, [10, 20]), ("cpu", 2, list(range(1, 26))), ("cuda", 1, list(range(1, 26))),
+])  # fmt: skip
+def test_several_gpus_ask_each_other_every_ten_steps(device, world_size, expected):
+    asked = []
+    strategy = SimpleNamespace(reduce_boolean_decision=lambda *_, **__: asked.append(trainer.global_step))
+    trainer = SimpleNamespace(
+        strategy=strategy, world_size=world_size, accumulate_grad_batches=1, num_training_batches=99
+    )
+    for step in range(1, 26):
+        trainer.global_step = step
+        method = SimpleNamespace(device=torch.device(device))
+        SaveOnSignal().on_train_batch_end(trainer, method, None, None, step - 1)
+    assert asked == expected

@@ -11,6 +11,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from fewlabels.callbacks.checkpointing import is_accumulating
 
 log = logging.getLogger(__name__)
+AGREE_EVERY = 10
+"""Optimizer steps between two times that several GPUs ask each other for signals, since all wait for the answer."""
 FORCE_AFTER = 1.0
 """Seconds after the first signal from which a second one ends the run without saving."""
 
@@ -49,6 +51,9 @@ class SaveOnSignal(Callback):
     ) -> None:
         """Save and stop, if any rank has received a signal; gradients that are being accumulated are used first."""
         if is_accumulating(trainer, batch_idx):
+            return
+        several_gpus = trainer.world_size > 1 and pl_module.device.type != "cpu"
+        if several_gpus and trainer.global_step % AGREE_EVERY:
             return
         if not trainer.strategy.reduce_boolean_decision(bool(self.received), all=False):
             return

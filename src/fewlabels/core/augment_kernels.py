@@ -5,6 +5,7 @@ matrix per sample and axis: two batched matrix products. All colour changes are 
 3 × 3 matrix and one offset per sample.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -13,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LUMA = (0.2989, 0.587, 0.114)  # ITU-R 601-2, as in PIL and torchvision
+TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+"""RGB to YIQ, whose I and Q a rotation by the hue mixes."""
 
 
 def separable(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -116,7 +119,7 @@ def recolour(x: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor
         hue: [B] rotation about the grey axis in YIQ, in full turns of the colour circle.
     """
     factor = brightness * contrast
-    grey = x.mean((2, 3)) @ x.new_tensor(LUMA if x.shape[1] == 3 else (1.0,))
+    grey = x.mean((2, 3)) @ (_luma(x.device) if x.shape[1] == 3 else x.new_ones(1))
     offset = (1 - contrast) * brightness * grey
     if x.shape[1] != 3:
         return torch.addcmul(offset.view(-1, 1, 1, 1), x, factor.view(-1, 1, 1, 1))
@@ -126,17 +129,31 @@ def recolour(x: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor
 
 
 def _saturation_matrix(saturation: Tensor) -> Tensor:
-    luma = saturation.new_tensor(LUMA).div(sum(LUMA)).expand(3, 3)
+    luma = _luma(saturation.device).div(sum(LUMA)).expand(3, 3)
     s = saturation.view(-1, 1, 1)
     return s * torch.eye(3, device=s.device) + (1 - s) * luma
 
 
 def _hue_matrix(hue: Tensor) -> Tensor:
-    to_yiq = hue.new_tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+    to_yiq, to_rgb = _yiq(hue.device)
     angle = 2 * math.pi * hue
     rotation = torch.zeros(len(hue), 3, 3, device=hue.device)
-    rotation[:, 0, 0] = 1
+    rotation[:, 0, 0].fill_(1)
     rotation[:, 1, 1] = rotation[:, 2, 2] = angle.cos()
     rotation[:, 2, 1] = angle.sin()
     rotation[:, 1, 2] = -rotation[:, 2, 1]
-    return torch.linalg.inv(to_yiq) @ rotation @ to_yiq
+    return to_rgb @ rotation @ to_yiq
+
+
+@functools.cache  # copied to a GPU once: a copy, and an inverse, wait for all that it has to do
+@torch.inference_mode(mode=False)
+def _luma(device: torch.device) -> Tensor:
+    return torch.tensor(LUMA, device=device)
+
+
+@functools.cache
+@torch.inference_mode(mode=False)
+def _yiq(device: torch.device) -> tuple[Tensor, Tensor]:
+    """RGB to YIQ, and back."""
+    to_yiq = torch.tensor(TO_YIQ)
+    return to_yiq.to(device), torch.linalg.inv(to_yiq).to(device)

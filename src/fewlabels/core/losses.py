@@ -54,8 +54,7 @@ def contrastive_logits(z1: Tensor, z2: Tensor, temperature: float, *, gather: bo
     n_anchors = len(anchors)
     rows = torch.arange(n_anchors, device=z1.device)
     offset = n_anchors * rank() if gather else 0
-    itself = torch.zeros_like(logits, dtype=torch.bool)
-    itself[rows, rows + offset] = True
+    itself = torch.arange(logits.shape[1], device=z1.device) == (rows + offset).unsqueeze(1)
     targets = rows.roll(n_anchors // 2) + offset
     return Contrast(logits.masked_fill(itself, -torch.inf), targets)
 

@@ -54,7 +54,7 @@ class ArcFace(Method):
             predicted = self.loss.get_logits(z).argmax(1)
         return {
             "loss": loss,
-            "loss_chance": z.new_tensor(self.chance_loss),
+            "loss_chance": z.new_full((), self.chance_loss),
             "accuracy": (predicted == batch.y).float().mean(),
         }
 

@@ -100,7 +100,7 @@ class Finetune(Method):
         smoothing = self.label_smoothing if self.training else 0.0
         return {
             "loss": F.cross_entropy(logits, batch.y, weight=self.weights, label_smoothing=smoothing),
-            "loss_chance": logits.new_tensor(math.log(logits.shape[1])),
+            "loss_chance": logits.new_full((), math.log(logits.shape[1])),
             "accuracy": (logits.argmax(1) == batch.y).float().mean(),
         }
 

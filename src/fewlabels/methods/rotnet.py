@@ -49,7 +49,7 @@ class RotNet(Method):
         logits = self.head(self.backbone(x)).float()
         return {
             "loss": F.cross_entropy(logits, targets),
-            "loss_chance": logits.new_tensor(math.log(self.count)),
+            "loss_chance": logits.new_full((), math.log(self.count)),
             "rotation_accuracy": (logits.argmax(1) == targets).float().mean(),
         }
 

@@ -76,7 +76,7 @@ class Siamese(Method):
         same = torch.arange(len(logits), device=logits.device) < len(z)
         return {
             "loss": pair_loss(logits, same),
-            "loss_chance": logits.new_tensor(PAIR_CHANCE),
+            "loss_chance": logits.new_full((), PAIR_CHANCE),
             "pair_accuracy": ((logits > 0) == same).float().mean(),
         }
 

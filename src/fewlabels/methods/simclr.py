@@ -61,7 +61,7 @@ class SimCLR(Method):
         images = len(batch.x) * (world_size() if self.training else 1)
         return {
             "loss": F.cross_entropy(logits, targets),
-            "loss_chance": logits.new_tensor(nt_xent_chance(images)),
+            "loss_chance": logits.new_full((), nt_xent_chance(images)),
             "contrastive_top1": topk_accuracy(logits, targets, 1),
             "contrastive_top5": topk_accuracy(logits, targets, 5),
         }

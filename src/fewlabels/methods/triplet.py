@@ -54,4 +54,4 @@ class Triplet(Method):
         with torch.autocast(z.device.type, enabled=False):
             triplets = self.miner(z, y) if mine else None
             loss = self.loss(z, y, triplets)
-        return {"loss": loss, "loss_chance": z.new_tensor(self.margin)}
+        return {"loss": loss, "loss_chance": z.new_full((), self.margin)}
