@@ -1,7 +1,10 @@
 """Finetuning: frozen and trained parameters, class weights, and metrics that do not depend on the number of ranks."""
 
+import contextlib
 import math
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -29,6 +32,25 @@ def make_method(counts=(6, 3, 1), layer_decay=1.0, **options):
     return method
 
 
+class Images:
+    """A data module of the images of `make_batch`, of which 0 … 11 are labelled."""
+
+    labels = np.arange(50) % 3
+
+    def labelled(self):
+        return np.arange(12)
+
+    def loader(self, rows):
+        return [make_batch(part) for part in np.array_split(rows, 2)]
+
+
+def attach(method):
+    """Give a method a trainer on `Images`."""
+    precision = SimpleNamespace(forward_context=contextlib.nullcontext)
+    method._trainer = SimpleNamespace(datamodule=Images(), precision_plugin=precision, current_epoch=0)
+    return method
+
+
 def make_batch(rows):
     x = torch.randint(0, 256, (50, 1, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
     rows = torch.as_tensor(rows)
@@ -49,7 +71,7 @@ def test_a_learning_rate_of_0_freezes_the_backbone():
     method = make_method(backbone_lr=0.0)
     assert [name for name, p in method.named_parameters() if p.requires_grad] == ["head.weight", "head.bias"]
     assert method.parameter_groups(10) == []
-    method.on_train_epoch_start()
+    attach(method).on_train_epoch_start()
     assert not method.backbone.training
     assert method.head.training
 
@@ -63,6 +85,32 @@ def test_predictions_that_are_not_finite_are_refused():
         method.on_validation_epoch_end()
 
 
+def test_a_frozen_backbone_embeds_its_images_once_and_without_augmentation(monkeypatch):
+    method = attach(make_method(backbone_lr=0.1, unfreeze_after=1))
+    method.on_train_epoch_start()
+    batch = make_batch([3, 7, 7, 0])
+    expected = method.head(method.embed(batch.x))
+    cached = method.cached
+    method.on_train_epoch_start()
+    assert method.cached is cached
+    monkeypatch.setattr(method.backbone, "forward", None)
+    monkeypatch.setattr(method, "views", None)
+    loss = method.train().step(batch, torch.Generator())["loss"]
+    assert loss.item() == pytest.approx(nn.functional.cross_entropy(expected, batch.y, weight=method.weights).item())
+    assert cached[12:].isnan().all()
+
+
+def test_of_several_processes_every_parameter_gets_a_gradient_of_zero(monkeypatch):
+    monkeypatch.setattr("fewlabels.methods.finetune.world_size", lambda: 2)
+    method = attach(make_method(backbone_lr=0.1, unfreeze_after=1))
+    method.train().on_train_epoch_start()
+    method.step(make_batch(range(12)), torch.Generator())["loss"].backward()
+    assert all(parameter.grad is not None and not parameter.grad.any() for parameter in method.backbone.parameters())
+    assert method.head.weight.grad.any()
+    method.on_before_optimizer_step(torch.optim.SGD(method.parameters(), 0.1))
+    assert all(parameter.grad is None for parameter in method.backbone.parameters())
+
+
 def test_the_backbone_is_trained_after_the_frozen_epochs():
     method = make_method(backbone_lr=0.1, unfreeze_after=1)
     (group,) = method.parameter_groups(10)
@@ -71,10 +119,15 @@ def test_the_backbone_is_trained_after_the_frozen_epochs():
         method, global_batch=256, steps_per_epoch=10, total_steps=100, groups=[group]
     )
     before = {name: value.clone() for name, value in method.named_parameters()}
-    method.on_train_epoch_start()
+    attach(method).on_train_epoch_start()
     assert not method.backbone.training
     for step in range(11):
         if step == 10:
+            assert method.backbone.body[1].weight not in optimizer.state  # no moments of zeros
+            method.trainer.current_epoch = 1
+            method.on_train_epoch_start()
+            assert method.backbone.training
+            assert method.cached is None
             assert all(torch.equal(value, before[n]) for n, value in method.named_parameters() if "backbone" in n)
             assert not torch.equal(method.head.bias, before["head.bias"])
             assert optimizer.param_groups[2]["lr"] == pytest.approx(0.1 * optimizer.param_groups[0]["lr"])

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torchmetrics import CatMetric
 
 from fewlabels.core.batch import Batch
+from fewlabels.core.distributed import world_size
 from fewlabels.core.errors import UserError
+from fewlabels.core.interfaces import DataModule
 from fewlabels.core.optim import ParameterGroup
 from fewlabels.methods.base import Method
 from fewlabels.methods.views import RandomViews
@@ -19,6 +21,9 @@ from fewlabels.probing.classification_metrics import Predictions, scores
 
 class Finetune(Method):
     """A linear classifier on the backbone; both are trained.
+
+    While the backbone is frozen, the head is trained on embeddings that are computed once, of the images without
+    augmentation.
 
     Args:
         views: Augmentation of training images.
@@ -57,6 +62,7 @@ class Finetune(Method):
         if not backbone_lr:
             self.backbone.requires_grad_(False)
         self.predictions: Predictions | None = None  # of the split evaluated last
+        self.cached: Tensor | None = None  # [N, D] embeddings of the table's labelled training rows; others are NaN
         self.outputs = {name: CatMetric(nan_strategy="disable") for name in ("logits", "labels", "index")}
 
     def set_classes(self, classes: Sequence[str], counts: Sequence[int]) -> None:
@@ -87,13 +93,33 @@ class Finetune(Method):
         self.on_train_epoch_start()
 
     def on_train_epoch_start(self) -> None:
-        """Keep a frozen backbone in eval mode, so that its batch norm statistics do not change."""
+        """Keep a frozen backbone in eval mode, so that its batch norm statistics do not change; embed its images."""
         self.backbone.train(not self.frozen)
+        if not self.frozen:
+            self.cached = None
+        elif self.cached is None:
+            self.cached = self._embed_labelled(self.trainer.datamodule)  # type: ignore[attr-defined]
+
+    def _embed_labelled(self, data: DataModule) -> Tensor:
+        rows = data.labelled()
+        embeddings = torch.full((len(data.labels), self.backbone.dim), torch.nan, device=self.device)
+        with torch.no_grad(), self.trainer.precision_plugin.forward_context():
+            for batch in data.loader(rows):
+                embeddings[batch.index.to(self.device)] = self.embed(batch.x.to(self.device)).float()
+        return embeddings
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Drop the zero gradients of a frozen backbone, of which the optimizer would keep moments."""
+        if self.frozen:
+            self.backbone.zero_grad(set_to_none=True)
+        super().on_before_optimizer_step(optimizer)
 
     def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Compute the cross-entropy; at chance level, all classes are equally likely."""
-        x = self.views(batch.x, generator) if self.training else batch.x
-        logits = self.head(self.embed(x)).float()
+        if self.training and self.frozen:
+            logits = self.head(self._cached_embeddings(batch.index)).float()
+        else:
+            logits = self.head(self.embed(self.views(batch.x, generator) if self.training else batch.x)).float()
         if not self.training:
             for name, value in (("logits", logits), ("labels", batch.y), ("index", batch.index)):
                 self.outputs[name].to(self.device).update(value.float())
@@ -103,6 +129,13 @@ class Finetune(Method):
             "loss_chance": logits.new_full((), math.log(logits.shape[1])),
             "accuracy": (logits.argmax(1) == batch.y).float().mean(),
         }
+
+    def _cached_embeddings(self, rows: Tensor) -> Tensor:
+        assert self.cached is not None
+        z = self.cached[rows]
+        if world_size() > 1 and self.backbone_lr:  # DDP expects a gradient of every parameter in every step
+            z = z + 0.0 * torch.stack([parameter.sum() for parameter in self.backbone.parameters()]).sum()
+        return z
 
     def _log_means(self, split: str) -> None:
         super()._log_means(split)
