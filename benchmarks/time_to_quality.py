@@ -31,18 +31,23 @@ from torch.utils.data import DataLoader
 
 from fewlabels.cli.app import compose_config
 from fewlabels.core.backbones import Backbone, timm_model, vision
+from fewlabels.core.distributed import keep_freed_memory
 from fewlabels.core.interfaces import DataModule, is_images
 from fewlabels.data.splits.assignment import halve
 from fewlabels.evaluation.context import embed_rows
 from fewlabels.probing.label_efficiency import few_label_accuracy
 from fewlabels.training.build import build_backbone, build_data, build_experiment
 from fewlabels.training.fit import fit
+from fewlabels.training.loggers import silence_libraries
 
 LEVELS = (80, 85, 90, 92)
 LABELS, DRAWS = 90, 10
 EVERY = 60.0
 """Seconds of training between two probes."""
 IMAGENET = ["backbone=efficientnet_lite0", "backbone.weights=imagenet", "data.size=128"]
+BARE = ["trainer.limit_val_batches=0", "trainer.limit_test_batches=0", "callbacks.probes=null", "callbacks.best=null",
+        "callbacks.representation_quality=null", "callbacks.embedding_plots=null"]  # fmt: skip
+"""Without validation and figures, which the loop in plain torch does not have either."""
 RGB = {"channels": 3, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
@@ -91,7 +96,7 @@ def quality(backbone: Backbone, data: DataModule) -> float:
 
 def ours(overrides: list[str], clock: Clock, scratch: Path) -> None:
     """SimCLR of this project; without training if `trainer.max_epochs=0`."""
-    config = compose_config("method=simclr", *overrides, "logger=csv", "callbacks.probes=null")
+    config = compose_config("method=simclr", *overrides, "logger=csv", *BARE)
     if config["trainer"]["max_epochs"] == 0:
         data = build_data(config["data"])
         data.setup()
@@ -139,6 +144,8 @@ def lightly(overrides: list[str], clock: Clock, scratch: Path, *, weights: bool)
 def main() -> None:
     """Run the arms; print and save the times."""
     arguments = parse()
+    silence_libraries()
+    keep_freed_memory()
     data = ["data=plankton", f"data.root={arguments.folder}", f"data.unseen=[{arguments.unseen}]"]
     simclr = [*data, "experiment=simclr_imagenet"]
     arms: dict[str, Callable[[Clock, Path], None]] = {

@@ -1,6 +1,10 @@
 """Gather and seeds: gradients on two gloo ranks, and statistics of the seeds."""
 
 import itertools
+import os
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -85,3 +89,32 @@ def test_step_seeds_are_well_mixed():
 @pytest.mark.parametrize("seed", [-1, 2**64, 2**200])
 def test_step_seed_accepts_any_integer(seed):
     assert 0 <= step_seed(seed, 0, 0, 0) < 2**63
+
+
+COUNT_FAULTS = """
+import resource, torch
+from fewlabels.core.distributed import keep_freed_memory
+{call}
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(64 * 2**18)  # 64 MB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults())
+"""
+
+
+@pytest.mark.subprocess
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+@pytest.mark.parametrize(("call", "variables", "kept"), [
+    ("keep_freed_memory()", {}, True), ("", {}, False), ("keep_freed_memory()", {"MALLOC_ARENA_MAX": "2"}, False),
+])  # fmt: skip
+def test_freed_memory_is_used_again_without_page_faults(call, variables, kept):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")} | variables
+    command = [sys.executable, "-c", COUNT_FAULTS.format(call=call)]
+    done = [
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        for _ in range(4 * kept + 1)
+    ]
+    # 64 MB have 16,384 pages of 4 kB. A heap that something else lies above cannot grow, so one in five processes is enough
+    assert (min(int(each.stdout) for each in done) < 30) == kept

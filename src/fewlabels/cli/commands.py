@@ -70,10 +70,12 @@ def _train(cfg: DictConfig) -> Path:
 
 def _evaluate(cfg: DictConfig) -> Path:
     """Evaluate one run or checkpoint, or compare several runs."""
+    from fewlabels.core.distributed import keep_freed_memory
     from fewlabels.evaluation.compare import compare
     from fewlabels.evaluation.named_networks import resolve_named_networks
     from fewlabels.evaluation.run import evaluate
 
+    keep_freed_memory()
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
     directory = current_run_dir()
     settings = resolve_named_networks(settings, directory)

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from fewlabels.callbacks.checkpointing import drop_optimizer_state
 from fewlabels.callbacks.throughput import Throughput
 from fewlabels.core.checkpoints import read_checkpoint
+from fewlabels.core.distributed import keep_freed_memory
 from fewlabels.core.errors import UserError
 from fewlabels.training.build import Experiment, build_experiment
 from fewlabels.training.loggers import MetricsCSV, silence_libraries
@@ -34,6 +35,7 @@ def train(config: dict[str, Any], directory: Path) -> None:
         UserError: A setting, the images, or a checkpoint cannot be used; see the constructors.
     """
     silence_libraries()
+    keep_freed_memory()
     with run_lock(directory) if is_rank_zero() else contextlib.nullcontext():
         experiment = build_experiment(config, directory)
         if experiment.trainer.max_epochs != 0:
