@@ -116,5 +116,5 @@ def test_freed_memory_is_used_again_without_page_faults(call, variables, kept):
         subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         for _ in range(4 * kept + 1)
     ]
-    # 64 MB have 16,384 pages of 4 kB. A heap that something else lies above cannot grow, so one in five processes is enough
+    # 64 MB have 16,384 pages of 4 kB. A heap with something else above it cannot grow, so one in five is enough
     assert (min(int(each.stdout) for each in done) < 30) == kept
