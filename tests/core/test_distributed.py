@@ -1,16 +1,16 @@
 """Gather and seeds: gradients on two gloo ranks, and statistics of the seeds."""
 
+import ctypes
 import itertools
 import os
 import platform
-import subprocess
-import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 
-from fewlabels.core.distributed import gather_with_gradient, rank, step_seed, world_size
+from fewlabels.core.distributed import gather_with_gradient, keep_freed_memory, rank, step_seed, world_size
 from gloo import run_on_ranks
 
 WORLD = 2
@@ -91,30 +91,14 @@ def test_step_seed_accepts_any_integer(seed):
     assert 0 <= step_seed(seed, 0, 0, 0) < 2**63
 
 
-COUNT_FAULTS = """
-import resource, torch
-from fewlabels.core.distributed import keep_freed_memory
-{call}
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(64 * 2**18)  # 64 MB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-faults()
-print(faults())
-"""
-
-
-@pytest.mark.subprocess
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
-@pytest.mark.parametrize(("call", "variables", "kept"), [
-    ("keep_freed_memory()", {}, True), ("", {}, False), ("keep_freed_memory()", {"MALLOC_ARENA_MAX": "2"}, False),
-])  # fmt: skip
-def test_freed_memory_is_used_again_without_page_faults(call, variables, kept):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")} | variables
-    command = [sys.executable, "-c", COUNT_FAULTS.format(call=call)]
-    done = [
-        subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        for _ in range(4 * kept + 1)
-    ]
-    # 64 MB have 16,384 pages of 4 kB. A heap with something else above it cannot grow, so one in five is enough
-    assert (min(int(each.stdout) for each in done) < 30) == kept
+@pytest.mark.parametrize(("variable", "calls"), [(None, [(-4, 0), (-1, 2**31 - 1)]), ("MALLOC_ARENA_MAX", [])])
+def test_glibc_is_told_to_keep_freed_memory_unless_a_variable_says_otherwise(monkeypatch, variable, calls):
+    for name in [name for name in os.environ if name.startswith("MALLOC_")]:
+        monkeypatch.delenv(name)
+    if variable:
+        monkeypatch.setenv(variable, "2")
+    made = []
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=lambda *call: made.append(call)))
+    keep_freed_memory()
+    assert made == calls
