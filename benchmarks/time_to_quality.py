@@ -34,7 +34,7 @@ from fewlabels.core.backbones import Backbone, timm_model, vision
 from fewlabels.core.distributed import keep_freed_memory
 from fewlabels.core.interfaces import DataModule, is_images
 from fewlabels.data.splits.assignment import halve
-from fewlabels.evaluation.context import embed_rows
+from fewlabels.evaluation.embed import embed_rows
 from fewlabels.probing.label_efficiency import few_label_accuracy
 from fewlabels.training.build import build_backbone, build_data, build_experiment
 from fewlabels.training.fit import fit

@@ -111,6 +111,7 @@ def test_overrides_of_a_resumed_run_are_held_back(name, arguments, held_back):
 
 EVALUATION = {
     "run": "x", "checkpoint": None, "data": [], "repeats": 3, "max_samples": 10, "max_labels": 20, "draws": "random",
+    "orientations": 1,
 }  # fmt: skip
 
 
@@ -124,6 +125,7 @@ def test_an_evaluation_holds_back_the_overrides_of_the_data():
 @pytest.mark.parametrize(("changes", "message"), [
     ({"run": None}, "Give either run=RUN_DIR or checkpoint=FILE"),
     ({"checkpoint": "x.ckpt"}, "Give either run=RUN_DIR or checkpoint=FILE"),
+    ({"orientations": 3}, r"orientations=3: choose 1 \(images as they are\), 2 "),
     ({"repeats": 0}, "repeats=0: give a whole number of at least 1"),
     ({"draws": 5}, "draws=5: choose random or balanced"),
     ({"max_samples": 1.5}, "max_samples=1.5: give a whole number of at least 1"),

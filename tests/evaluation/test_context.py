@@ -16,6 +16,7 @@ from fewlabels.evaluation import baseline
 from fewlabels.evaluation.context import load_context
 from fewlabels.evaluation.partition import partition
 from fewlabels.probing.embeddings import Embeddings
+from fewlabels.probing.orientations import mean_embedding
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def load(settings, monkeypatch, caplog):
     """Load the context; returns it, the number of samples that a backbone embedded, and the log."""
     caplog.set_level(logging.INFO, "fewlabels")
 
-    def call(**changes):
+    def call(*, tested_only=False, **changes):
         embedded = []
         forward = Backbone.forward
 
@@ -43,7 +44,7 @@ def load(settings, monkeypatch, caplog):
             patch.setattr(Backbone, "forward", counted)
             patch.setattr(baseline, "calibrate_batch_norms", lambda *_: None)  # embeds too
             patch.setattr(baseline, "stronger", lambda one, *_: one)
-            context = load_context(settings(**changes))
+            context = load_context(settings(**changes), tested_only=tested_only)
         return context, sum(embedded), caplog.text
 
     return call
@@ -96,7 +97,8 @@ def test_unchanged_embeddings_are_reused(stored, load):
 
 def test_reused_embeddings_get_the_present_splits_and_classes(stored, load):
     context, embedded, _ = load(data=["data.unseen=[star]", "data.seen=[cell,bud,disc]", "data.min_class_size=1"])
-    assert embedded == 96  # those of rod are in no split now
+    assert embedded == 0
+    assert len(context.embeddings) == 96  # those of rod are in no split now
     assert context.embeddings.classes == ("bud", "cell", "disc", "star")
     unseen = context.embeddings.select(context.embeddings.splits == "unseen")
     assert {path.split("/")[0] for path in unseen.paths} == {"star"}
@@ -146,6 +148,29 @@ def test_embeddings_of_other_rows_are_not_reused(stored, load, folder):
     assert load()[1] == 120
 
 
+def test_a_comparison_embeds_no_more_than_pool_and_test(context, load):
+    part, embedded, _ = load(tested_only=True)
+    assert embedded == len(context.pool) + len(context.test) == 48
+    assert_same(part.pool_embeddings, context.pool_embeddings)
+    assert_same(part.test_embeddings, context.test_embeddings)
+
+
+def test_with_8_orientations_turning_the_images_changes_no_embedding(stored, load):
+    part, embedded, _ = load(orientations=8)
+    assert embedded == 8 * 120  # none is reused
+    assert part.provenance == stored.provenance | {"orientations": "8"}
+    assert "the mean over 8 orientations" in part.description["evaluated on"]
+    x, network = part.data.images(rows := part.embeddings.index[:5]), part.method.backbone
+    for turned in (x, x.flip(3).rot90(3, (2, 3))):
+        with torch.no_grad():
+            expected = mean_embedding(network, network.normalise(turned), 8).numpy()
+        assert np.allclose(part.embeddings.vectors[:5], expected, atol=1e-4)
+    assert not np.allclose(part.embeddings.vectors, stored.embeddings.vectors, atol=1e-3)
+    untrained = part.embed(part.untrained, rows).vectors
+    with torch.no_grad():
+        assert np.allclose(untrained, mean_embedding(part.untrained, network.normalise(x), 8).numpy(), atol=1e-4)
+
+
 @pytest.mark.parametrize("damage", [b"", b"no table", None])
 def test_damaged_embeddings_are_computed_again_with_a_warning(stored, load, folder, damage):
     file = folder / "run" / "embeddings.parquet"
@@ -188,25 +213,25 @@ def test_seen_classes_are_tested_if_fewer_than_two_are_unseen(unseen):
     data = SimpleNamespace(modality="images", seen_classes=["a", "b"], unseen_classes=unseen,
                            indices=rows.get, labelled=lambda: np.array([0, 4]), digests=np.arange(10))  # fmt: skip
     record = TrainingRecord(np.array([0, 2, 4]), 3, ["a", "b"], unseen)
-    pool, test, population = partition(data, np.array([0, 2, 4, 5, 7, 8, 9]), record)
-    assert pool.tolist() == [0, 2]
-    assert test.tolist() == [3, 4]
+    pool, test, population = partition(data, record)
+    assert pool.tolist() == [0, 4]
+    assert test.tolist() == [5, 7]
     assert population == "2 classes seen in pretraining"
-    assert partition(data, np.arange(10), None)[2] == "2 classes"
-    assert partition(data, np.arange(10), replace(record, seen=["a"]))[2] == "2 classes, images not trained on"
+    assert partition(data, None)[2] == "2 classes"
+    assert partition(data, replace(record, seen=["a"]))[2] == "2 classes, images not trained on"
 
 
 def test_copies_of_images_in_the_pool_are_not_tested():
     rows = {"test": np.array([5, 6, 7])}
     data = SimpleNamespace(modality="images", seen_classes=["a", "b"], unseen_classes=[], indices=rows.get,
                            labelled=lambda: np.array([0, 4]), digests=np.array([9, 1, 2, 3, 4, 5, 9, 7]))  # fmt: skip
-    assert partition(data, np.arange(8), None)[1].tolist() == [5, 7]
+    assert partition(data, None)[1].tolist() == [5, 7]
 
 
 def test_points_are_tested_on_the_test_split():
     rows = {"train": np.array([0, 1, 2]), "test": np.array([4, 5])}
     data = SimpleNamespace(modality="points", indices=rows.get, digests=np.arange(6))
-    pool, test, population = partition(data, np.arange(6), None)
+    pool, test, population = partition(data, None)
     assert (pool.tolist(), test.tolist(), population) == ([0, 1, 2], [4, 5], "held-out points")
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from fewlabels.cli.app import run_app
+from fewlabels.probing.orientations import ORIENTATIONS
 from fewlabels.training.config_checks import ConfigError, check_config, check_positive
 from fewlabels.training.finetune_defaults import fill_finetune_defaults
 from fewlabels.training.resume import resumed_config
@@ -56,6 +57,11 @@ def _prepare_evaluation(cfg: DictConfig, held_back: list[str]) -> DictConfig:
         )
     if (cfg.run is None) == (cfg.checkpoint is None):
         raise ConfigError("\nGive either run=RUN_DIR or checkpoint=FILE: the network to evaluate.")
+    if cfg.orientations not in ORIENTATIONS:
+        raise ConfigError(
+            f"\norientations={cfg.orientations}: choose 1 (images as they are), 2 (also mirrored), 4 (turned by 90, "
+            "180 and 270 degrees) or 8 (both): the embedding of an image is the mean over them."
+        )
     check_positive(cfg, "repeats", "max_samples", "max_labels")
     cfg.data = list(held_back)
     return cfg

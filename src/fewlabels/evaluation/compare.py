@@ -43,7 +43,7 @@ def compare(settings: dict[str, Any], directory: Path) -> None:
     """
     groups = name_groups(settings["run"])
     runs = [pair for members in groups.values() for pair in members.items()]
-    contexts = {name: load_context(settings | {"run": run}) for name, run in runs}
+    contexts = {name: load_context(settings | {"run": run}, tested_only=True) for name, run in runs}
     sources, first = shared_samples(contexts), next(iter(contexts.values()))
     (pool, test), synthetic = next(iter(sources.values())), first.data.synthetic
     sources[first.start] = first.embed(first.untrained, pool.index), first.embed(first.untrained, test.index)

@@ -12,14 +12,15 @@ from lightning.pytorch import seed_everything
 from numpy.typing import NDArray
 
 from fewlabels.core.backbones import Backbone
-from fewlabels.core.checkpoints import digest, read_checkpoint
+from fewlabels.core.checkpoints import read_checkpoint
 from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import DataModule, ImageData, PointData, is_images, is_points
 from fewlabels.data.splits.training_record import TrainingRecord, hold_out_test
 from fewlabels.evaluation.baseline import build_baseline, name_network
+from fewlabels.evaluation.embed import SPLITS, embed_rows, stored_or_embedded
 from fewlabels.evaluation.partition import partition
 from fewlabels.methods.base import Method
-from fewlabels.probing.embeddings import Embeddings, extract, sample
+from fewlabels.probing.embeddings import Embeddings, sample
 from fewlabels.probing.projections import principal_components
 from fewlabels.training.build import build_backbone, build_data, build_method, evaluation_data_node, training_record
 from fewlabels.training.config_types import trusted_config
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
-SPLITS = ("train", "val", "test", "unseen")
 
 
 @dataclass
@@ -48,7 +48,7 @@ class EvaluationContext:
         pool: int64 [P] rows of `embeddings` that labels are drawn from.
         test: int64 [T] rows of `embeddings` to test on; nothing is ever fitted on them.
         population: What the test samples are, such as "3 classes unseen in pretraining".
-        settings: As in conf/evaluate.yaml: `repeats`, `budgets`, `probes`, `max_samples`, `seed`.
+        settings: As in conf/evaluate.yaml: `repeats`, `budgets`, `probes`, `max_samples`, `seed`, `orientations`.
         results: The run's results.json; empty for other images or splits than those of the run.
         description: What was trained, on what and for how long, by name.
         provenance: What `embeddings` were computed from; see `provenance_of`.
@@ -104,7 +104,7 @@ class EvaluationContext:
 
     def embed(self, network: Backbone, rows: NDArray[np.int64]) -> Embeddings:
         """Embed rows of the data module's table with another network, such as `untrained`."""
-        return embed_rows(network, self.data, rows)
+        return embed_rows(network, self.data, rows, self.settings["orientations"])
 
     def sample_table(self, seed: int, rows: int = 1000, components: int = 50) -> "pd.DataFrame":
         """Leading principal components of a sample, for W&B's projector: all embeddings would take it a minute."""
@@ -117,11 +117,12 @@ class EvaluationContext:
         return frame.join(pd.DataFrame(projected, columns=[f"component {k + 1}" for k in range(projected.shape[1])]))
 
 
-def load_context(settings: dict[str, Any]) -> EvaluationContext:
-    """Load a network, the same network untrained, and its data; embed all samples, on a GPU where there is one.
+def load_context(settings: dict[str, Any], *, tested_only: bool = False) -> EvaluationContext:
+    """Load a network, the same network untrained, and its data; embed samples, on a GPU where there is one.
 
     Args:
         settings: As in conf/evaluate.yaml: `run` or `checkpoint`, `data`, and the settings of the analyses.
+        tested_only: Whether to embed no more than `pool` and `test`, instead of all samples.
 
     Raises:
         UserError: No such checkpoint, foreign code in it, unfit images, or its training diverged.
@@ -145,13 +146,15 @@ def load_context(settings: dict[str, Any]) -> EvaluationContext:
         method.set_classes(names := checkpoint["fewlabels"]["classes"], [1] * len(names))
     method.load_state_dict(checkpoint["state_dict"])
     method.to(device)
-    provenance = provenance_of(path, data)
-    embeddings = _all_embeddings(backbone, data, path, provenance)
-    pool, test, population = partition(data, embeddings.index, record)
+    pool, test, population = partition(data, record)
+    rows = np.concatenate([pool, test] if tested_only else [data.indices(split) for split in SPLITS])
+    embeddings, provenance = stored_or_embedded(backbone, data, np.sort(rows), settings["orientations"], path)
+    pool, test = (np.searchsorted(embeddings.index, rows) for rows in (pool, test))
     same_data = checkpoint["fewlabels"].get("images") == data.fingerprint and not _changed_keys(settings["data"])
     return EvaluationContext(
         data, method, name_network(checkpoint), *baseline, embeddings, pool, test, population, settings,
-        results if same_data else {}, describe(checkpoint, record, data, path, results), provenance,
+        results if same_data else {},
+        describe(checkpoint, record, data, path, results, settings["orientations"]), provenance,
     )  # fmt: skip
 
 
@@ -170,73 +173,16 @@ def _check_input(data: DataModule, trained: dict[str, Any]) -> None:
             )
 
 
-def provenance_of(path: Path, data: DataModule) -> dict[str, str]:
-    """What determines the embeddings of all samples: equal values mean equal embeddings.
-
-    Returns:
-        "checkpoint" (SHA-256); of images also "store" (key of the decoded pixels) and "normalisation".
-    """
-    provenance = {"checkpoint": digest(path)}
-    if data.store_key:
-        provenance |= {"store": data.store_key, "normalisation": f"mean {list(data.mean)}, std {list(data.std)}"}
-    return provenance
-
-
-def _all_embeddings(backbone: Backbone, data: DataModule, path: Path, provenance: dict[str, str]) -> Embeddings:
-    """Embed all samples that are in a split, or reuse the run's embeddings.parquet if its provenance is the same.
-
-    Raises:
-        UserError: Embeddings are not finite.
-    """
-    rows = np.sort(np.concatenate([data.indices(split) for split in SPLITS]))
-    file = path.parent.parent / "embeddings.parquet"
-    stored = _stored_embeddings(file, data, rows, provenance) if "store" in provenance and file.is_file() else None
-    embeddings = embed_rows(backbone, data, rows) if stored is None else stored
-    if broken := int((~np.isfinite(embeddings.vectors)).any(1).sum()):
-        raise UserError(
-            f"{path}: {broken} of {len(embeddings)} embeddings are not finite: the training diverged. Pretrain again "
-            "with a lower method.optimizer.lr."
-        )
-    return embeddings
-
-
-def _stored_embeddings(
-    file: Path, data: DataModule, rows: NDArray[np.int64], provenance: dict[str, str]
-) -> Embeddings | None:
-    """Read the embeddings of `rows` from embeddings.parquet; None if it is damaged or its provenance differs."""
-    try:
-        stored = Embeddings.load(file)
-    except UserError as error:
-        log.warning("%s Embedding all samples again.", error)
-        return None
-    if stored.provenance != provenance or not np.array_equal(stored.index, rows):
-        return None
-    log.info("Reusing %s: same checkpoint, same images.", file)
-    return _with_description(Embeddings(stored.vectors, data.labels[rows], rows), data)
-
-
-def embed_rows(network: Backbone, data: DataModule, rows: NDArray[np.int64]) -> Embeddings:
-    """Embed rows of a data module's table, with their paths, splits and labels."""
-    device = next(network.parameters()).device
-    return _with_description(extract(lambda x: network(network.normalise(x)), data.loader(rows), network, device), data)
-
-
-def _with_description(embeddings: Embeddings, data: DataModule) -> Embeddings:
-    """The same embeddings with the paths, splits and class names of a data module."""
-    split_of = np.full(len(data.labels), "", dtype="<U6")
-    for split in SPLITS:
-        split_of[data.indices(split)] = split
-    return embeddings.described([data.paths[row] for row in embeddings.index], split_of[embeddings.index], data.classes)
-
-
 def describe(
-    checkpoint: dict[str, Any], record: TrainingRecord | None, data: DataModule, path: Path, results: dict[str, float]
-) -> dict[str, Any]:
+    checkpoint: dict[str, Any], record: TrainingRecord | None, data: DataModule, path: Path, results: dict[str, float],
+    orientations: int,
+) -> dict[str, Any]:  # fmt: skip
     """What was trained, on what and for how long, and on what it is evaluated, by name."""
     config, trained = checkpoint["fewlabels"]["config"], checkpoint["fewlabels"]["backbone"]
     content, samples = "synthetic points", f"{record.samples:,}" if record else "an unknown number of"
     if is_images(data):
         content = f"images of {data.size} px, {'SYNTHETIC' if data.synthetic else data.root or f'data/{data.name}'}"
+        content += f", each embedded as the mean over {orientations} orientations" if orientations > 1 else ""
     training = f"{samples} {data.modality} of {config['data']['name']}, {epochs_done(checkpoint)} epochs"
     return {
         "method": config["method"]["name"] if checkpoint["global_step"] else name_network(checkpoint),

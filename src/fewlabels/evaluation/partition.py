@@ -8,9 +8,7 @@ from fewlabels.data.splits.assignment import halve
 from fewlabels.data.splits.training_record import TrainingRecord
 
 
-def partition(
-    data: DataModule, rows: NDArray[np.int64], record: TrainingRecord | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
+def partition(data: DataModule, record: TrainingRecord | None) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
     """Divide the samples into a pool that labels are drawn from and a test set.
 
     Points: the training and the test split. Images with two or more unseen classes: the images of these, halved by a
@@ -19,11 +17,11 @@ def partition(
 
     Args:
         data: The data module, set up, its test split and unseen classes checked against `record`.
-        rows: int64 [N] sorted rows of its table that are embedded.
         record: What the network was trained on; None if that is unknown.
 
     Returns:
-        Pool and test set as positions in `rows`, and a description of the test set that says no more than is known.
+        Rows of the data module's table: pool and test set; and a description of the test set that says no more than is
+        known.
     """
     if is_points(data):
         pool, test, population = data.indices("train"), data.indices("test"), "held-out points"
@@ -34,7 +32,7 @@ def partition(
         pool, test = data.labelled(), data.indices("test")
         population = _seen_population(data.seen_classes, record)
     test = test[~np.isin(data.digests[test], data.digests[pool])]
-    return np.searchsorted(rows, pool), np.searchsorted(rows, test), population
+    return pool, test, population
 
 
 def _seen_population(classes: list[str], record: TrainingRecord | None) -> str:
