@@ -80,8 +80,10 @@ check: $(VENV)/.ready ## Lint, check types and import layers, compose every conf
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_conf.py
 
-bench: $(VENV)/.ready ## Measure speed: pretraining against a bare training loop, views, store, start-up, memory
+bench: $(VENV)/.ready ## Measure speed against a bare loop and lightly; with PLANKTON_ROOT=FOLDER also time to quality, an hour
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	@$(BIN)/python benchmarks/throughput.py $(ARGS)
+	$(if $(PLANKTON_ROOT),@$(BIN)/python benchmarks/time_to_quality.py $(PLANKTON_ROOT) --minutes 10)
 
 clean: ## Remove the environment and caches; runs stay
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

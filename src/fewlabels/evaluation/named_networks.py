@@ -9,8 +9,8 @@ from fewlabels.training.build import compose_pretraining, evaluation_data_node
 from fewlabels.training.fit import train
 from fewlabels.training.run_dir import is_named_network
 
-IMAGENET_SIZE = 128
-"""Pixels of the images that `imagenet` is given, unless data.size says otherwise: at 64 its embeddings are worse."""
+IMAGENET_SIZE = 160
+"""Pixels of the images that `imagenet` is given, unless data.size says otherwise: at 128 its embeddings are worse."""
 BACKBONES = {"imagenet": ["backbone=efficientnet_lite0", "backbone.weights=imagenet"], "random": []}
 
 
