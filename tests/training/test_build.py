@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from fewlabels.cli.app import compose_config
 from fewlabels.cli.resolvers import CONF, register_resolvers
+from fewlabels.core.backbones import vision
 from fewlabels.core.errors import UserError
 from fewlabels.core.optim import OptimizerConfig
 from fewlabels.data.cifar10 import Cifar10
@@ -140,6 +141,22 @@ def test_precision_auto_is_bf16_only_where_the_cpu_computes_it(monkeypatch):
     assert resolve_precision({"precision": "16-mixed", "accelerator": "cpu"}) == "16-mixed"
 
 
+def network(name):
+    return vision(name=name, channels=1, size=32, mean=[0.5], std=[0.25])
+
+
+@pytest.mark.parametrize(("name", "precision"), [("resnet18", "bf16-mixed"), ("mobilenet_v3_small", "32-true")])
+def test_on_a_cpu_precision_auto_is_float32_for_mobile_networks(monkeypatch, name, precision):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_precision({"precision": "auto", "accelerator": "auto"}, network(name)) == precision
+    asked = {"precision": "bf16-mixed", "accelerator": "auto"}
+    assert resolve_precision(asked, network(name)) == "bf16-mixed"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    assert resolve_precision({"precision": "auto", "accelerator": "auto"}, network(name)) == "bf16-mixed"
+
+
 def test_bf16_on_a_cpu_that_emulates_it_is_used_with_a_warning(monkeypatch, caplog):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
@@ -157,7 +174,7 @@ def test_in_a_slurm_shell_a_plain_command_is_one_process(tmp_path, monkeypatch):
     for name, value in (("SLURM_NTASKS", "4"), ("SLURM_JOB_ID", "7"), ("SLURM_PROCID", "0"), ("SLURM_NNODES", "2")):
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("SLURM_STEP_ID", raising=False)
-    trainer = build_trainer(compose_config("logger=csv", "trainer=cpu"), tmp_path)
+    trainer = build_trainer(compose_config("logger=csv", "trainer=cpu"), tmp_path, network("resnet18"))
     assert (trainer.world_size, trainer.global_rank) == (1, 0)
 
 

@@ -5,7 +5,7 @@ import itertools
 import pytest
 from torch import nn
 
-from fewlabels.core.backbones import Backbone, blocks, layers, mlp, timm_model, vision
+from fewlabels.core.backbones import Backbone, blocks, is_mobile, layers, mlp, timm_model, vision
 from fewlabels.core.errors import UserError
 
 RGB = {"channels": 3, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.3]}
@@ -66,3 +66,11 @@ def test_what_lies_between_two_blocks_is_counted_with_the_second():
 def test_layers_of_a_network_with_unknown_blocks_are_rejected():
     with pytest.raises(UserError, match=r"its blocks are unknown.*method.optimizer.layer_decay"):
         layers(Backbone(nn.Flatten(), channels=1, size=2, mean=[0.0], std=[1.0]))
+
+
+def test_mobile_networks_are_those_of_small_filters_per_channel():
+    names = ["resnet18", "resnet50", "mobilenet_v3_small", "convnext_tiny", "efficientnet_v2_s", "vit_b_16"]
+    found = [name for name in names if is_mobile(vision(name=name, size=64, **RGB))]
+    assert found == ["mobilenet_v3_small"]
+    assert is_mobile(timm_model(name="tf_efficientnet_lite0", size=64, **RGB))
+    assert not is_mobile(mlp(channels=2, hidden=[3], dim=1))

@@ -5,9 +5,9 @@ input and output: `dim`, `size` (pixels, None for points), `channels`, `mean` an
 """
 
 from fewlabels.core.backbones.backbone import Backbone
-from fewlabels.core.backbones.blocks import blocks, layers
+from fewlabels.core.backbones.blocks import blocks, is_mobile, layers
 from fewlabels.core.backbones.points import mlp
 from fewlabels.core.backbones.timm_models import timm_model
 from fewlabels.core.backbones.torchvision_models import SMALL_IMAGE, vision
 
-__all__ = ["SMALL_IMAGE", "Backbone", "blocks", "layers", "mlp", "timm_model", "vision"]
+__all__ = ["SMALL_IMAGE", "Backbone", "blocks", "is_mobile", "layers", "mlp", "timm_model", "vision"]

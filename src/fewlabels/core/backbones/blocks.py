@@ -1,4 +1,4 @@
-"""Blocks of a backbone: for probes of its layers, and for their learning rates."""
+"""Blocks of a backbone: for probes of its layers, and for their learning rates; and of which kind they are."""
 
 from typing import Any
 
@@ -50,3 +50,13 @@ def layers(backbone: Backbone) -> list[list[nn.Parameter]]:
         current = current if number is None else number
         parts[current + (number is None and current > 0)].append(parameter)
     return [part for part in parts if part]
+
+
+def is_mobile(backbone: nn.Module) -> bool:
+    """Whether nearly all spatial convolutions have one small filter per channel, as in MobileNet and EfficientNet.
+
+    ConvNeXt's filters per channel are large (7 x 7), and most of its time goes into its linear layers.
+    """
+    spatial = [m for m in backbone.modules() if isinstance(m, nn.Conv2d) and max(m.kernel_size) > 1]
+    small = [m for m in spatial if m.groups == m.in_channels > 3 and max(m.kernel_size) <= 5]
+    return len(small) > 0.8 * len(spatial)
