@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from fewlabels.core.errors import UserError
+from fewlabels.sweeps.callbacks import SweepSummary
 from fewlabels.sweeps.jobs import FINISHED, UNFINISHED, read_jobs
 from fewlabels.sweeps.summary import (
-    SweepSummary,
     is_synthetic,
     summary_figures,
     summary_table,

@@ -112,6 +112,8 @@ def _accepts(target: str | None, name: str) -> bool:
     """Whether a node's target has an argument of this name, though the node does not list it."""
     if not target:
         return False
+    if target == "lightning.pytorch.Trainer":  # conf/trainer/_lightning.yaml lists all of its arguments
+        return False
     if target.startswith("fewlabels."):
         return name in _own_arguments(target)
     try:

@@ -11,7 +11,7 @@ from fewlabels.evaluation.result import save_figures
 from fewlabels.probing.intervals import MEAN, SESSION, Interval, format_interval, format_session, interval
 from fewlabels.sweeps.comparability import METRICS, check_complete, check_same_images, read_labelled, read_predictions
 from fewlabels.sweeps.jobs import FINISHED, Job, read_config, read_jobs, varied_keys
-from fewlabels.sweeps.summary import SweepCallback, is_synthetic
+from fewlabels.sweeps.summary import is_synthetic
 from fewlabels.training.run_dir import pretraining_method, run_dir_of
 
 if TYPE_CHECKING:
@@ -22,16 +22,6 @@ COMPARED = ("checkpoint", "backbone.weights", "data.label_fraction", "seed")
 """Keys that a comparison spans; each value of any other swept key makes an init of its own."""
 SHOWN_FRACTION = 0.1
 """The label fraction, or the nearest to it, of bar plots, learning curves and confusion matrices."""
-
-
-class InitComparisonReport(SweepCallback):
-    """Keep init_comparison.csv, figures and report.html of a sweep over `checkpoint` up to date."""
-
-    page = "report.html"
-
-    def write(self, sweep: Path) -> bool:
-        """Compare the finished jobs; writes nothing unless `checkpoint` or `backbone.weights` is swept."""
-        return write_comparison(sweep)
 
 
 def write_comparison(sweep: Path) -> bool:
