@@ -47,3 +47,9 @@ def test_metrics_of_the_run_decide_the_verdict_and_are_not_repeated(made_up):
     result = RepresentationQuality().run(at_chance)
     assert "3.40" in result.sentences[0]
     assert "representation/loss" not in result.metrics
+
+
+def test_a_network_that_was_not_trained_gets_no_verdict_and_no_advice(context, made_up):
+    assert "The representation is" in RepresentationQuality().run(context).sentences[0]
+    untrained = RepresentationQuality().run(made_up(network_name="imagenet weights"))
+    assert untrained.sentences == ["These are imagenet weights: nothing was trained on images of yours."]

@@ -8,7 +8,7 @@ import torch
 from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import Modality
 from fewlabels.evaluation.context import EvaluationContext
-from fewlabels.evaluation.result import AnalysisResult
+from fewlabels.evaluation.result import TRAINED, AnalysisResult
 from fewlabels.figures.representation_quality import representation_quality_figure
 from fewlabels.probing.embeddings import sample
 from fewlabels.probing.representation_quality import assess
@@ -48,8 +48,10 @@ class RepresentationQuality:
         known = {name: context.results[f"val/{name}"] for name in RUN_METRICS if f"val/{name}" in context.results}
         quality = assess(one, other, known)
         figure = representation_quality_figure(one, other, synthetic=context.data.synthetic)
+        verdict = f"The representation is {quality.verdict}: {quality.reason}. {quality.advice}"
+        untrained = f"These are {context.network_name}: nothing was trained on images of yours."  # so no verdict
         return AnalysisResult(
             {f"representation/{name}": value for name, value in quality.numbers.items() if name not in known},
             {"representation_quality": (figure, CAPTION)},
-            sentences=[f"The representation is {quality.verdict}: {quality.reason}. {quality.advice}"],
+            sentences=[verdict if context.network_name == TRAINED else untrained],
         )
