@@ -41,10 +41,10 @@ def report(tmp_path, monkeypatch, caplog, write_any_run):
         lambda vectors, seed: principal_components(vectors, 2)[0],
     )
 
-    def make(*overrides, method="simclr"):
+    def make(*overrides, method="simclr", **changes):
         run = tmp_path / "run"
         write_any_run(run, *TINY, f"method={method}", f"data.root={tmp_path / 'images'}", *overrides)
-        settings = compose_config("repeats=2", script="evaluate") | {"run": str(run), "data": []}
+        settings = compose_config("repeats=2", script="evaluate") | {"run": str(run), "data": []} | changes
         caplog.set_level("INFO", "fewlabels")
         evaluate(settings, run)
         logged = "\n".join(record.message for record in caplog.records)
@@ -63,7 +63,7 @@ def check_numbers(logged, page, results):
 
 def test_without_labels_everything_that_needs_none_is_reported(tmp_path, report):
     write_flat(tmp_path / "images", 40)
-    logged, page, results = report()
+    logged, page, results = report(orientations=2)
     check_numbers(logged, page, results)
     for title in NEEDS_LABELS:
         assert f"Left out: {title}." in logged
@@ -76,7 +76,7 @@ def test_without_labels_everything_that_needs_none_is_reported(tmp_path, report)
     assert "None of the 40 images has a label" in page
     run, root = tmp_path / "run", tmp_path / "images"
     commands = [html.unescape(command) for command in re.findall(r"<pre>(.*?)</pre>", page)]
-    assert commands[0].endswith(f"evaluate.py run={run}")
+    assert commands[0].endswith(f"evaluate.py run={run} orientations=2")
     assert commands[1].startswith(commands[0].partition("evaluate")[0] + "finetune.py ")
     assert commands[1].endswith(f"checkpoint={run}")
     assert str(root) in page

@@ -129,6 +129,7 @@ def next_steps(context: EvaluationContext) -> Section:
     data = [part for part in shlex.split(command) if part.startswith(("data=", "data."))]
     checked = not any(notice.startswith("Not checked") for notice in context.data.notices)
     evaluation = [f"run={settings['run']}"] if settings["run"] else [f"checkpoint={network}"]
+    evaluation += [f"orientations={settings['orientations']}"] if settings["orientations"] > 1 else []
     text = [
         f"None of the {total:,} images has a label, so this page cannot say how few labels are enough. Label some: in "
         f"{root}, make a folder for each class and move images of the class into it, 20 of each, say. Leave all others "
