@@ -6,7 +6,7 @@ weights and the decoding of images, and stands still while a probe is measured: 
 Arms, one after another, each for --minutes at most:
 
 scratch            SimCLR from random weights, this project's defaults (ResNet-18, 64 px)
-imagenet           ImageNet weights, EfficientNet-Lite0 at 128 px, without training
+imagenet           ImageNet weights, EfficientNet-Lite0 at 160 px, without training
 imagenet+simclr    SimCLR from these weights, experiment=simclr_imagenet
 lightly            the SimCLR example of lightly from random weights: its dataset, views, head, loss and optimizer
                    (ResNet-18, 64 px), in the precision of `scratch`
@@ -50,7 +50,7 @@ LEVELS = (80, 85, 90, 92)
 LABELS, DRAWS = 90, 10
 EVERY = 60.0
 """Seconds of training between two probes."""
-IMAGENET = ["backbone=efficientnet_lite0", "backbone.weights=imagenet", "data.size=128"]
+IMAGENET = ["backbone=efficientnet_lite0", "backbone.weights=imagenet", "data.size=160"]
 BARE = ["trainer.limit_val_batches=0", "trainer.limit_test_batches=0", "callbacks.probes=null", "callbacks.best=null",
         "callbacks.representation_quality=null", "callbacks.embedding_plots=null"]  # fmt: skip
 """Without validation and figures, which the loop in plain torch does not have either."""

@@ -25,7 +25,7 @@ def oriented(x: "Tensor", count: int) -> list["Tensor"]:
 
 
 def mean_embedding(network: Callable[["Tensor"], "Tensor"], x: "Tensor", orientations: int) -> "Tensor":
-    """Embeddings [B, D], each the mean over so many orientations of its image [C, S, S]; samples of any shape if 1."""
+    """Embeddings [B, D], each the mean over so many orientations of its image; with 1, samples may have any shape."""
     first, *others = oriented(x, orientations)
     total = network(first)
     for image in others:

@@ -222,8 +222,8 @@ def instantiate_node(node: dict[str, Any], key: str, **arguments: Any) -> Any:
 def resolve_precision(trainer: dict[str, Any], backbone: Backbone | None = None) -> str:
     """Resolve `trainer.precision=auto`: "bf16-mixed" where the device computes bf16 natively, else "32-true".
 
-    A CPU without avx512_bf16 or AMX emulates bf16, far more slowly than float32; asked for explicitly, it warns. With
-    it, mobile networks (`is_mobile`) still train twice as fast in float32, which they therefore get on a CPU.
+    A CPU without avx512_bf16 or AMX emulates bf16, far more slowly than float32; asked for explicitly, it warns.
+    Mobile networks (`is_mobile`) train faster in float32 even on a CPU that computes bf16, and get float32 on any CPU.
     """
     precision, on_gpu = str(trainer["precision"]), trainer["accelerator"] in ("auto", "gpu", "cuda")
     if on_gpu and torch.cuda.is_available():
