@@ -15,7 +15,8 @@ from fewlabels.core.checkpoints import read_checkpoint
 from fewlabels.core.errors import UserError
 from fewlabels.evaluation.compare import compare
 from fewlabels.evaluation.context import load_context
-from fewlabels.evaluation.named_networks import IMAGENET_SIZE, make_named_run, resolve_named_networks
+from fewlabels.evaluation.named_networks import make_named_run, resolve_named_networks
+from fewlabels.training.run_dir import IMAGENET_SIZE
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,12 @@
 """The backbone's learning rate and the epochs of the head alone, where they are left at null."""
 
+import json
+
 import pytest
 
 from fewlabels.cli.app import compose_config
 from fewlabels.training.finetune_defaults import finetune_defaults
+from fewlabels.training.run_dir import IMAGENET_SIZE
 
 
 @pytest.mark.parametrize(("method", "pretrained", "epochs", "expected"), [
@@ -53,3 +56,32 @@ def test_a_directory_of_that_name_is_a_run(tmp_path, monkeypatch):
     (tmp_path / "imagenet" / "config.yaml").write_text("method: {name: rotnet}")
     assert compose_config("checkpoint=imagenet", script="finetune")["checkpoint"] == "imagenet"
     assert settings("checkpoint=imagenet") == (1.0, 0)
+
+
+def composed(*overrides):
+    config = compose_config(*overrides, script="finetune")
+    return config["backbone"]["name"], config["data"]["size"], config["data"]["channels"]
+
+
+def test_the_network_of_the_checkpoint_is_taken_unless_the_command_line_names_one(tmp_path):
+    run = compose_config(
+        "method=simclr", "data=plankton", "backbone=efficientnet_lite0", "data.size=96", "data.mean=[0.25]"
+    )
+    (tmp_path / "config.yaml").write_text(json.dumps(run))
+    assert composed(f"checkpoint={tmp_path}") == ("tf_efficientnet_lite0", 96, 1)
+    assert compose_config(f"checkpoint={tmp_path}", script="finetune")["data"]["mean"] == [0.25]
+    assert composed(f"checkpoint={tmp_path}", "data.size=128") == ("tf_efficientnet_lite0", 128, 1)
+    assert composed(f"checkpoint={tmp_path}", "backbone=resnet50") == ("resnet50", 64, 3)
+    assert composed(f"checkpoint={tmp_path}", "backbone.name=resnet34") == ("resnet34", 64, 3)
+
+
+def test_imagenet_is_the_network_that_evaluate_means_by_it():
+    assert composed("checkpoint=imagenet") == ("tf_efficientnet_lite0", IMAGENET_SIZE, 3)
+    assert composed("checkpoint=imagenet", "data.size=128") == ("tf_efficientnet_lite0", 128, 3)
+    assert composed("checkpoint=imagenet", "backbone=resnet34") == ("resnet34", 64, 3)
+    assert composed("checkpoint=random") == composed() == ("resnet18", 64, 3)
+
+
+def test_the_network_of_a_run_on_points_is_not_taken(tmp_path):
+    (tmp_path / "config.yaml").write_text(json.dumps(compose_config("method=siamese", "data=spirals")))
+    assert composed(f"checkpoint={tmp_path}") == composed()

@@ -84,7 +84,7 @@ def run_app(command: "Command") -> None:
 
 def _run_job(command: "Command", cfg: DictConfig) -> float | None:
     """Run one job; returns what a hyperparameter search maximises, if anything."""
-    command.complete(cfg)
+    command.complete(cfg, [str(override) for override in HydraConfig.get().overrides.task])
     if not (jobs.in_sweep() and jobs.begin_job(cfg, current_run_dir())):
         directory = command.run(command.prepare(cfg, held_back))
         if is_rank_zero():
@@ -102,7 +102,7 @@ def compose_config(*overrides: str, script: str = "pretrain") -> dict[str, Any]:
     register_resolvers()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = hydra.compose(script, list(overrides))
-        COMMANDS[script].complete(cfg)
+        COMMANDS[script].complete(cfg, list(overrides))
         config: Any = OmegaConf.to_container(cfg, resolve=True)
     return dict(config)
 

@@ -22,7 +22,7 @@ class Command(NamedTuple):
         summary: One line for `fewlabels --help`.
         held_back: Picks the overrides that change an earlier run's configuration, which Hydra must not apply to the
             default one.
-        complete: Fills in the settings that follow from others, in place.
+        complete: Fills in the settings that follow from others, in place, given the overrides as typed.
         prepare: Makes the configuration to run from the composed one and the overrides that were held back; checks it.
         run: Does the work; returns the run directory.
     """
@@ -30,7 +30,7 @@ class Command(NamedTuple):
     name: str
     summary: str
     held_back: Callable[[list[str]], list[str]]
-    complete: Callable[[DictConfig], None]
+    complete: Callable[[DictConfig, list[str]], None]
     prepare: Callable[[DictConfig, list[str]], DictConfig]
     run: Callable[[DictConfig], Path]
 
@@ -67,6 +67,10 @@ def _prepare_evaluation(cfg: DictConfig, held_back: list[str]) -> DictConfig:
     return cfg
 
 
+def _as_it_is(cfg: DictConfig, typed: list[str]) -> None:
+    """Complete a configuration that needs nothing."""
+
+
 def _train(cfg: DictConfig) -> Path:
     """Train, in as many processes as the trainer asks for."""
     from fewlabels.training.launch import launch
@@ -92,12 +96,12 @@ def _evaluate(cfg: DictConfig) -> Path:
 COMMANDS = {
     command.name: command
     for command in (
-        Command("pretrain", "Pretrain a backbone on unlabelled images.", _of_a_resumed_run, lambda _: None,
+        Command("pretrain", "Pretrain a backbone on unlabelled images.", _of_a_resumed_run, _as_it_is,
                 _prepare_training, _train),
         Command("finetune", "Train a classifier on labelled images, from a pretrained backbone or from scratch.",
                 _of_a_resumed_run, fill_finetune_defaults, _prepare_training, _train),
         Command("evaluate", "Evaluate a trained backbone, or compare several: probes, figures, report.html.",
-                _of_the_data, lambda _: None, _prepare_evaluation, _evaluate),
+                _of_the_data, _as_it_is, _prepare_evaluation, _evaluate),
     )
 }  # fmt: skip
 

@@ -7,11 +7,9 @@ from fewlabels.core.checkpoints import read_checkpoint
 from fewlabels.core.errors import UserError
 from fewlabels.training.build import compose_pretraining, evaluation_data_node
 from fewlabels.training.fit import train
-from fewlabels.training.run_dir import is_named_network
+from fewlabels.training.run_dir import IMAGENET, IMAGENET_SIZE, is_named_network
 
-IMAGENET_SIZE = 160
-"""Pixels of the images that `imagenet` is given, unless data.size says otherwise: at 128 its embeddings are worse."""
-BACKBONES = {"imagenet": ["backbone=efficientnet_lite0", "backbone.weights=imagenet"], "random": []}
+BACKBONES: dict[str, tuple[str, ...]] = {"imagenet": IMAGENET, "random": ()}
 
 
 def make_named_run(name: str, directory: Path, data: list[str], like: str | None = None) -> Path:

@@ -22,6 +22,10 @@ from fewlabels.core.errors import UserError
 log = logging.getLogger(__name__)
 NAMED_NETWORKS = ("imagenet", "random")
 """Networks that stand where a run directory may: pretrained on ImageNet, and with random weights."""
+IMAGENET = ("backbone=efficientnet_lite0", "backbone.weights=imagenet")
+"""The settings of the first, whose weights are installed with this project."""
+IMAGENET_SIZE = 160
+"""Pixels of the images that it is given, unless data.size says otherwise: at 128 its embeddings are worse."""
 
 
 def current_run_dir() -> Path:
@@ -111,15 +115,18 @@ def is_named_network(run: object) -> bool:
     return run in NAMED_NETWORKS and not Path(str(run)).exists()
 
 
-def pretraining_method(run_or_checkpoint: str | Path) -> str | None:
-    """The method that trained a checkpoint, from its run's config.yaml; None without a config.yaml."""
+def run_config(run_or_checkpoint: str | Path) -> dict[str, Any]:
+    """The configuration that a checkpoint was trained with, from its run's config.yaml; empty without one."""
     from fewlabels.core.checkpoints import upgrade_config
 
     saved = run_dir_of(run_or_checkpoint) / "config.yaml"
-    if not saved.is_file():
-        return None
-    config: Any = OmegaConf.to_container(OmegaConf.load(saved))
-    name = upgrade_config(config).get("method", {}).get("name") if isinstance(config, dict) else None
+    config: Any = OmegaConf.to_container(OmegaConf.load(saved)) if saved.is_file() else None
+    return upgrade_config(config) if isinstance(config, dict) else {}
+
+
+def pretraining_method(run_or_checkpoint: str | Path) -> str | None:
+    """The method that trained a checkpoint, from its run's config.yaml; None if unknown."""
+    name = run_config(run_or_checkpoint).get("method", {}).get("name")
     return str(name) if name else None
 
 
