@@ -260,9 +260,7 @@ def test_copies_never_lie_on_both_sides_and_are_counted(make_module, tree):
         for other in range(one + 1, 4):
             if (one, other) != (2, 3):  # both are held out
                 assert not set(used[one]) & set(used[other])
-    assert (
-        "60 of 300 images are exact copies of others; 30 of them in the folder of another class" in module.notices[-1]
-    )
+    assert "60 of 300 images are exact copies of others; 30 of them with another class" in module.notices[-1]
     assert make_module(root=str(root), split_by="path").indices("train").size > 0
 
 

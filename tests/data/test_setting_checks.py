@@ -10,10 +10,9 @@ from fewlabels.data.image_store.store import Source, Store
 from fewlabels.data.setting_checks import (
     check_choice,
     check_minimum,
-    excluded_notice,
+    excluded_notices,
     image_notices,
     normalisation,
-    remedy,
 )
 
 
@@ -59,20 +58,19 @@ def test_notices_name_synthetic_and_corrupt_images():
     source = Source(
         "some", (1, 8, 8), "stamp", lambda: ([], lambda *_: (np.arange(3), {})), where="here", synthetic=True
     )
-    synthetic, corrupt = image_notices("some", source, store, remedy(["auto", "download"]))
+    synthetic, corrupt = image_notices("some", source, store, ["auto", "download"])
     assert synthetic.startswith("SYNTHETIC DATA: the 3 images of some are synthetic")
     assert synthetic.endswith("give data.root=FOLDER or data.download=true.")
     assert corrupt.startswith("7 of 10 files cannot be read and are excluded: 0.png (empty); 1.png")
     assert "5.png" not in corrupt
     real = Source("some", (1, 8, 8), "stamp", source.read, where="here")
-    assert (
-        list(image_notices("some", real, Store(store.images, store.paths, store.digests, {}, "key"), remedy(["auto"])))
-        == []
-    )
+    assert list(image_notices("some", real, Store(store.images, store.paths, store.digests, {}, "key"), ["auto"])) == []
 
 
-def test_excluded_notice_counts_images_and_names_three_classes():
-    notice = excluded_notice({"a": 1, "b": 2, "c": 3, "d": 4}, 10)
+def test_excluded_notices_count_images_and_name_three_classes():
+    sizes = {"a": 1, "b": 2, "c": 3, "d": 4, "e": 50}
+    (notice,) = excluded_notices(["a", "b", "c", "d"], sizes, 10)
     assert notice.startswith("10 images of 4 classes are excluded (fewer than data.min_class_size=10 images")
     assert notice.endswith("a, b, c, …")
-    assert excluded_notice({"a": 1}, 10).endswith(": a")
+    assert next(excluded_notices(["a"], sizes, 10)).endswith(": a")
+    assert not [*excluded_notices([], sizes, 10)]

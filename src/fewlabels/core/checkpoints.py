@@ -186,8 +186,10 @@ def upgrade_config(config: dict[str, Any]) -> dict[str, Any]:
         upgraded["backbone"].setdefault("frozen_norms", False)
     if "siamese" in (data := _node(upgraded, "data")):
         data["epochs"] = data.pop("siamese")["epochs"]
-    if data.get("modality") == "images" and "split_by" not in data:
-        data |= {"split_by": "path", "split_seed": data.get("seed", 0)}  # the splits that the run was trained with
+    if data.get("modality") == "images":
+        data.setdefault("labels", None)
+        if "split_by" not in data:
+            data |= {"split_by": "path", "split_seed": data.get("seed", 0)}  # the splits that the run was trained with
     _node(upgraded, "logger").pop("csv", None)  # metrics.csv is always written
     return upgraded
 

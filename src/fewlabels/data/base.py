@@ -20,6 +20,7 @@ from fewlabels.data.image_store.folder import folder_source
 from fewlabels.data.image_store.store import Source, Store, open_store
 from fewlabels.data.splits import assignment, classes
 from fewlabels.data.splits.keys import split_keys
+from fewlabels.data.splits.labels import file_names, folder_names
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class ImageDataModule(TableDataModule):
         batch_size: Images per device and step.
         seed: Seed of the training order and the label subsets; neither splits nor unseen classes depend on it.
         val_fraction: Fraction of the images (of seen classes) for validation.
-        test_fraction: Fraction of the images (of seen classes) for the final test.
+        test_fraction: Likewise, for the final test.
         split_seed: Seed of the splits and of the draw of unseen classes.
         split_by: "name" or "path"; see `split_keys`.
         group: Which images lie on one side of every split; see `group_names`.
@@ -45,6 +46,7 @@ class ImageDataModule(TableDataModule):
         seen: The only classes to pretrain on; None: all except the unseen.
         unseen: Classes held out from pretraining: names, or how many to draw.
         min_class_size: Smaller classes are excluded, unless named in `seen` or `unseen`.
+        labels: A labels.csv that names the classes; None: the folders do. See `splits.labels`.
         label_fraction: Fraction of the training labels that `labelled` returns, in (0, 1].
         steps_per_epoch: Optimizer steps in an epoch; None: one pass over the images.
         download: Whether the dataset may be downloaded if it is not on disk.
@@ -64,6 +66,7 @@ class ImageDataModule(TableDataModule):
     modality: Modality = "images"
     sources: tuple[str, ...] = ("auto", "folder")  # accepted values of `source`
     official_test = False  # whether the dataset's own test images are the test split
+    _store: Store | None = None
     layouts: tuple[str, ...] = ()  # subfolders of the root that may contain the class folders
 
     def __init__(
@@ -86,6 +89,7 @@ class ImageDataModule(TableDataModule):
         seen: Sequence[str] | None = None,
         unseen: int | Sequence[str] | None = None,
         min_class_size: int = 1,
+        labels: str | None = None,
         label_fraction: float = 1.0,
         steps_per_epoch: int | None = None,
         download: bool = False,
@@ -97,7 +101,7 @@ class ImageDataModule(TableDataModule):
         self.batch_size, self.seed, self.steps_per_epoch = batch_size, seed, steps_per_epoch
         self.val_fraction, self.test_fraction, self.label_fraction = val_fraction, test_fraction, label_fraction
         self.seen, self.unseen, self.min_class_size = seen, unseen, min_class_size
-        self.split_seed, self.split_by, self.group = split_seed, split_by, group
+        self.split_seed, self.split_by, self.group, self.labels_file = split_seed, split_by, group, labels
         setting_checks.check_image_settings(
             source=source, sources=self.sources, resize=resize, size=size, channels=channels, batch_size=batch_size,
             min_class_size=min_class_size, steps_per_epoch=steps_per_epoch, split_by=split_by,
@@ -105,7 +109,6 @@ class ImageDataModule(TableDataModule):
         assignment.check_label_fraction(label_fraction)
         self.mean, self.std = setting_checks.normalisation(mean, std, channels)
         self.labelled_only, self.notices = False, list[str]()
-        self._store: Store | None = None
 
     def find_source(self) -> Source:
         """Find the images; download or synthesise them if the settings allow it.
@@ -155,7 +158,8 @@ class ImageDataModule(TableDataModule):
             return
         self.paths, self.digests = (store := self._open()).paths, store.digests
         self.keys = split_keys(self.paths, self.digests, by=self.split_by, group=self.group)
-        names = np.array([path.rpartition("/")[0].partition("/")[0] for path in self.paths], dtype=object)
+        names, found = file_names(self.paths, self.labels_file) if self.labels_file else (folder_names(self.paths), [])
+        self.notices += found
         self._choose_classes(names)
         self._split(names)
         for notice in self.notices:
@@ -164,10 +168,8 @@ class ImageDataModule(TableDataModule):
     def _open(self) -> Store:
         if self._store is None:
             source = self.find_source()
-            self._store = open_store(source, self.cache_dir)
-            self.synthetic = source.synthetic
-            remedy = setting_checks.remedy(self.sources)
-            self.notices += setting_checks.image_notices(self.name, source, self._store, remedy)
+            self._store, self.synthetic = open_store(source, self.cache_dir), source.synthetic
+            self.notices += setting_checks.image_notices(self.name, source, self._store, self.sources)
         return self._store
 
     def _choose_classes(self, names: np.ndarray) -> None:
@@ -176,9 +178,7 @@ class ImageDataModule(TableDataModule):
         chosen = classes.choose_classes(sizes, self.seen, self.unseen, min_class_size=smallest, seed=self.split_seed)
         self.seen_classes, self.unseen_classes = chosen.seen, chosen.unseen
         self.classes = chosen.seen + chosen.unseen
-        if chosen.excluded:
-            excluded = {name: sizes[name] for name in chosen.excluded}
-            self.notices.append(setting_checks.excluded_notice(excluded, smallest))
+        self.notices += setting_checks.excluded_notices(chosen.excluded, sizes, smallest)
 
     def _split(self, names: np.ndarray) -> None:
         """Label every image and list the rows of every split."""

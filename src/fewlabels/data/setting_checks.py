@@ -1,7 +1,7 @@
 """Checks of the settings that all image datasets share, and notices about the images found."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -87,30 +87,31 @@ def remedy(sources: Sequence[str]) -> str:
     return "data.root=FOLDER" + (" or data.download=true" if "download" in sources else "")
 
 
-def image_notices(name: str, source: Source, store: Store, remedy: str) -> Iterator[str]:
+def image_notices(name: str, source: Source, store: Store, sources: Sequence[str]) -> Iterator[str]:
     """Yield what every log and report must say about the images: that they are synthetic, or that some are corrupt."""
     count, corrupt = len(store.paths), store.corrupt
     if source.synthetic:
         yield (
             f"SYNTHETIC DATA: the {count} images of {name} are synthetic; results on them say nothing about real "
-            f"images. For real images give {remedy}."
+            f"images. For real images give {remedy(sources)}."
         )
     if corrupt:
         examples = "; ".join(f"{path} ({reason})" for path, reason in islice(corrupt.items(), 5))
         yield f"{len(corrupt)} of {count + len(corrupt)} files cannot be read and are excluded: {examples}"
 
 
-def excluded_notice(sizes: dict[str, int], min_class_size: int) -> str:
-    """Say how many images of which classes are excluded, given {class name: number of images}."""
-    examples = ", ".join(list(sizes)[:3]) + (", …" if len(sizes) > 3 else "")
-    return (
-        f"{sum(sizes.values())} images of {len(sizes)} classes are excluded (fewer than "
-        f"data.min_class_size={min_class_size} images, or not named in data.seen): {examples}"
-    )
+def excluded_notices(excluded: Sequence[str], sizes: Mapping[str, int], min_class_size: int) -> Iterator[str]:
+    """Yield how many images of which classes are excluded, given the number of images of every class, if any are."""
+    if excluded:
+        examples = ", ".join(excluded[:3]) + (", …" if len(excluded) > 3 else "")
+        yield (
+            f"{sum(sizes[name] for name in excluded)} images of {len(excluded)} classes are excluded (fewer than "
+            f"data.min_class_size={min_class_size} images, or not named in data.seen): {examples}"
+        )
 
 
 def copy_notices(paths: Sequence[str], digests: NDArray[np.int64], names: NDArray[np.object_]) -> Iterator[str]:
-    """Yield how many images are exact copies of others, and how many of these lie in folders of different classes.
+    """Yield how many images are exact copies of others, and how many of these are of different classes.
 
     Args:
         paths: [N].
@@ -123,7 +124,7 @@ def copy_notices(paths: Sequence[str], digests: NDArray[np.int64], names: NDArra
     copies = np.setdiff1d(np.arange(len(digests)), first)
     conflicts = [row for row in copies if "" != names[row] != names[first[content[row]]] != ""]
     example = conflicts[0] if conflicts else copies[0]
-    differ = f"; {len(conflicts)} of them in the folder of another class, so one of the two labels is wrong"
+    differ = f"; {len(conflicts)} of them with another class, so one of the two labels is wrong"
     yield (
         f"{len(copies)} of {len(digests)} images are exact copies of others{differ if conflicts else ''}, such as "
         f"{paths[first[content[example]]]} and {paths[example]}. Copies stay on one side of every split."

@@ -97,7 +97,8 @@ def comparison_figures(table: "pd.DataFrame") -> dict[str, tuple[Any, str]]:
 
     part = table[table["fraction"] == shown_fraction(table)]
     predictions = {name: [read_predictions(job) for job in rows["job"]] for name, rows in _by_init(part)}
-    classes = sorted({path.partition("/")[0] for job in part["job"] for path in read_labelled(job).splitlines()})
+    columns = [table[name] for tables in predictions.values() for table in tables for name in ("class", "predicted")]
+    classes = sorted(set().union(*columns))
     labels = f"{int(part['labels'].median()):,} labels"
     marks: dict[str, Any] = {
         "classes": len(classes), "tested": len(next(iter(predictions.values()))[0]),

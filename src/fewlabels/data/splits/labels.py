@@ -1,0 +1,126 @@
+"""Class names of images: from their folders, or from a labels.csv with the columns path and label."""
+
+import csv
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fewlabels.core.errors import UserError
+
+COLUMNS = ("path", "label")
+SHOWN = 3
+"""Examples in a message."""
+
+
+def folder_names(paths: Sequence[str]) -> np.ndarray:
+    """The first folder of every path, object [N]; "" of images directly under the root, which are unlabelled."""
+    return np.array([path.rpartition("/")[0].partition("/")[0] for path in paths], dtype=object)
+
+
+def file_names(paths: Sequence[str], file: str) -> tuple[np.ndarray, list[str]]:
+    """The label of every image in a labels.csv, whatever folder it is in.
+
+    Args:
+        paths: [N] relative posix paths of the images.
+        file: See `read_labels`.
+
+    Returns:
+        Class names, object [N], "" of unlabelled images; and sentences on what looks wrong: labels of images that are
+        not there, classes with a single label, and classes whose names differ in case, spaces or punctuation alone.
+
+    Raises:
+        UserError: As `read_labels`, or no labelled path is among the images.
+    """
+    labels = read_labels(file)
+    names = np.array([labels.get(normal_path(path), "") for path in paths], dtype=object)
+    missing = sorted(labels.keys() - {normal_path(path) for path in paths})
+    if len(missing) == len(labels):
+        raise UserError(
+            f"data.labels={file}: none of its {len(labels)} labelled paths, such as {missing[0]}, is among the "
+            f"{len(paths)} images, such as {paths[0]}. Paths are relative to data.root: correct one of the two."
+        )
+    notices = []
+    if missing:
+        notices.append(
+            f"{len(missing)} of {len(labels)} labels in {file} are of images that are not in data.root, such as "
+            f"{', '.join(missing[:SHOWN])}; they are left out, and stay in the file."
+        )
+    counts = Counter(names[names != ""].tolist())
+    if single := sorted(name for name, count in counts.items() if count == 1):
+        notices.append(
+            f"{len(single)} classes of {file} have a single label, such as {', '.join(single[:SHOWN])}: too few to "
+            "train on and test it too."
+        )
+    return names, notices + [
+        f"{file} has the classes {' and '.join(f'{name!r} ({counts[name]})' for name in alike)}: if they are the same, "
+        "write one of the names in all their rows."
+        for alike in similar_names(counts)
+    ]
+
+
+def read_labels(file: str) -> dict[str, str]:
+    """Read a labels.csv: UTF-8, a header with at least path and label, one row per image, other columns as they like.
+
+    Commas, semicolons or tabs between columns, as spreadsheets write them. An empty label means unlabelled.
+
+    Returns:
+        {path: label} of the labelled images; see `normal_path`.
+
+    Raises:
+        UserError: There is no such file, it is not such a table, it has no label, or two labels for one image.
+    """
+    labels: dict[str, str] = {}
+    lines: dict[str, int] = {}
+    for line, path, label in _rows(file):
+        if path in lines and labels.get(path, "") != label:
+            raise UserError(
+                f"data.labels={file}: {path} has the label {labels.get(path, '')!r} in line {lines[path]}, and "
+                f"{label!r} in line {line}. Keep one of the two rows."
+            )
+        lines[path] = line
+        if label:
+            labels[path] = label
+    if not labels:
+        raise UserError(f"data.labels={file} has no label: the column label is empty. Label some images first.")
+    return labels
+
+
+def _rows(file: str) -> Iterator[tuple[int, str, str]]:
+    """The rows of a labels.csv: line number, path, label."""
+    try:
+        text = Path(file).expanduser().read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"data.labels={file} is not UTF-8 ({error.reason}): save it as CSV UTF-8.") from error
+    except OSError as error:
+        raise UserError(
+            f"data.labels={file} cannot be read ({error.strerror}). Give a CSV file with the columns path and label."
+        ) from error
+    header = text.partition("\n")[0]
+    table = csv.DictReader(text.splitlines(), delimiter=max(",;\t", key=header.count))
+    if missing := [name for name in COLUMNS if name not in (table.fieldnames or ())]:
+        raise UserError(
+            f"data.labels={file} has no column {' and '.join(missing)}. Its first line must name the columns: "
+            f"path,label; it is {header.strip()!r}."
+        )
+    for row in table:
+        path, label = (row[name] for name in COLUMNS)
+        if path is None or label is None or (label.strip() and not path.strip()):
+            raise UserError(f"data.labels={file}: line {table.line_num} has no path or no label column: {row}.")
+        yield table.line_num, normal_path(path), label.strip()
+
+
+def normal_path(path: str) -> str:
+    """A path as it is compared: posix, without "./" in front, in Unicode's composed form (NFC)."""
+    return unicodedata.normalize("NFC", path.strip().replace("\\", "/")).removeprefix("./")
+
+
+def similar_names(names: Sequence[str] | Counter[str]) -> list[list[str]]:
+    """Groups of class names that differ in case, spaces and punctuation alone, sorted."""
+    groups: dict[str, list[str]] = {}
+    for name in sorted(names):
+        groups.setdefault(re.sub(r"[\W_]+", "", name).casefold(), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
