@@ -120,8 +120,7 @@ def covering(
         weights: float [N], what covering each point is worth, such as how uncertain its class is; None: 1.
 
     Returns:
-        int64 [min(count, N - len(labelled))] rows, in the order in which they were chosen: the first ones of a larger
-        count are those of a smaller one, if there are no more than `MAX_CANDIDATES`.
+        int64 [min(count, N - len(labelled))] rows, in the order in which they were chosen.
     """
     draw = np.random.default_rng(seed)
     labelled = np.asarray(labelled, np.int64)
