@@ -122,8 +122,7 @@ def covering(
     Returns:
         int64 [min(count, N - len(labelled))] rows, in the order in which they were chosen.
     """
-    draw = np.random.default_rng(seed)
-    labelled = np.asarray(labelled, np.int64)
+    draw, labelled = np.random.default_rng(seed), np.asarray(labelled, np.int64)
     free = np.setdiff1d(np.arange(len(points)), labelled)
     candidates = np.sort(draw.permutation(free)[: max(MAX_CANDIDATES, count)])
     covered = np.sort(draw.permutation(len(points))[:MAX_COVERED])
@@ -133,8 +132,7 @@ def covering(
     left = np.ones(len(candidates), bool)
     chosen: list[int] = []
     for _ in range(min(count, len(free))):
-        gains = np.maximum(kernel - best, 0) @ worth
-        place = int(np.where(left, gains, -1.0).argmax())
+        place = int(np.where(left, np.maximum(kernel - best, 0) @ worth, -1.0).argmax())
         chosen.append(int(candidates[place]))
         left[place] = False
         best = np.maximum(best, kernel[place])
