@@ -34,8 +34,8 @@ def test_the_tree_in_the_architecture_is_the_tree_on_disk():
     assert lines == ["src/fewlabels", *tree(PACKAGE, 2)]
 
 
-def test_at_most_ten_packages_of_at_most_a_dozen_modules():
-    assert len(PACKAGES) <= 10
+def test_at_most_eleven_packages_of_at_most_a_dozen_modules():
+    assert len(PACKAGES) <= 11
     for name in PACKAGES:
         entries = [e for e in (PACKAGE / name).iterdir() if e.suffix == ".py" or (e / "__init__.py").is_file()]
         assert len(entries) - 1 <= 12, name  # beside __init__.py

@@ -7,28 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from fewlabels.data.images import Images
-
-
-@pytest.fixture
-def tree(tmp_path) -> Callable[..., Path]:
-    """Write greyscale images of one shade each, given {"class/name.png": shade}; return the folder.
-
-    Each file names itself in its metadata, so that files of one shade are no exact copies of each other.
-    """
-
-    def write(files: dict[str, int], root: str = "images", side: int = 8) -> Path:
-        folder = tmp_path / root
-        for name, shade in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            description = PngInfo()
-            description.add_text("name", f"{root}/{name}")
-            Image.new("L", (side, side), shade).save(folder / name, pnginfo=description)
-        return folder
-
-    return write
 
 
 @pytest.fixture

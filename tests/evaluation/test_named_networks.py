@@ -63,8 +63,13 @@ def test_imagenet_gets_larger_images_unless_a_size_is_given(tmp_path, on_images)
 
 
 def test_a_named_network_needs_images(tmp_path):
-    with pytest.raises(UserError, match=r"run=random is evaluated on the images of data=NAME: add data=images"):
-        make_named_run("random", tmp_path / "random", ["data.root=x"])
+    with pytest.raises(UserError, match=r"run=random embeds the images of a folder: add data.root=FOLDER, or data="):
+        make_named_run("random", tmp_path / "random", ["data.size=32"])
+
+
+def test_a_folder_alone_is_one_of_the_users_own_images(tmp_path, on_images):
+    run = make_named_run("random", tmp_path / "random", [on_images[1], "data.size=32"])
+    assert read_checkpoint(run)[0]["fewlabels"]["config"]["data"]["name"] == "images"
 
 
 def test_a_single_named_network_becomes_the_directory_of_the_evaluation(tmp_path, on_images, settings):

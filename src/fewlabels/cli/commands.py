@@ -57,14 +57,31 @@ def _prepare_evaluation(cfg: DictConfig, held_back: list[str]) -> DictConfig:
         )
     if (cfg.run is None) == (cfg.checkpoint is None):
         raise ConfigError("\nGive either run=RUN_DIR or checkpoint=FILE: the network to evaluate.")
+    _check_orientations(cfg)
+    check_positive(cfg, "repeats", "max_samples", "max_labels")
+    cfg.data = list(held_back)
+    return cfg
+
+
+def _prepare_suggestion(cfg: DictConfig, held_back: list[str]) -> DictConfig:
+    from fewlabels.probing.selection import STRATEGIES
+
+    if cfg.run is None:
+        raise ConfigError("\nrun=null: give run=RUN_DIR, or run=imagenet: the network that embeds the images.")
+    if cfg.strategy not in STRATEGIES:
+        raise ConfigError(f"\nstrategy={cfg.strategy}: choose one of {', '.join(STRATEGIES)}.")
+    _check_orientations(cfg)
+    check_positive(cfg, "n")
+    cfg.data = list(held_back)
+    return cfg
+
+
+def _check_orientations(cfg: DictConfig) -> None:
     if cfg.orientations not in ORIENTATIONS:
         raise ConfigError(
             f"\norientations={cfg.orientations}: choose 1 (images as they are), 2 (also mirrored), 4 (turned by 90, "
             "180 and 270 degrees) or 8 (both): the embedding of an image is the mean over them."
         )
-    check_positive(cfg, "repeats", "max_samples", "max_labels")
-    cfg.data = list(held_back)
-    return cfg
 
 
 def _as_it_is(cfg: DictConfig, typed: list[str]) -> None:
@@ -93,6 +110,19 @@ def _evaluate(cfg: DictConfig) -> Path:
     return directory
 
 
+def _suggest(cfg: DictConfig) -> Path:
+    """Suggest which images to label next."""
+    from fewlabels.core.distributed import keep_freed_memory
+    from fewlabels.evaluation.named_networks import resolve_named_networks
+    from fewlabels.labelling.suggest import suggest
+
+    keep_freed_memory()
+    settings: Any = OmegaConf.to_container(cfg, resolve=True)
+    directory = current_run_dir()
+    suggest(resolve_named_networks(settings, directory), directory)
+    return directory
+
+
 COMMANDS = {
     command.name: command
     for command in (
@@ -102,6 +132,8 @@ COMMANDS = {
                 _of_a_resumed_run, fill_finetune_defaults, _prepare_training, _train),
         Command("evaluate", "Evaluate a trained backbone, or compare several: probes, figures, report.html.",
                 _of_the_data, _as_it_is, _prepare_evaluation, _evaluate),
+        Command("suggest", "Suggest which images to label next.", _of_the_data, _as_it_is, _prepare_suggestion,
+                _suggest),
     )
 }  # fmt: skip
 
@@ -119,3 +151,8 @@ def finetune() -> None:
 def evaluate() -> None:
     """`python src/evaluate.py`."""
     run_app(COMMANDS["evaluate"])
+
+
+def suggest() -> None:
+    """`python src/suggest.py`."""
+    run_app(COMMANDS["suggest"])

@@ -53,6 +53,7 @@ def register_resolvers() -> None:
     resolvers: dict[str, Callable[..., Any]] = {
         "run_dir": run_dir,
         "evaluation_dir": evaluation_dir,
+        "command_dir": lambda command: f"{RUNS}/{command}/{moment}",
         "job_name": _job_name,
         "sweep_name": lambda: Path(HydraConfig.get().sweep.dir).name if in_sweep() else None,
         "config_groups": _list_groups,

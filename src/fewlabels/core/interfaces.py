@@ -91,9 +91,11 @@ class ImageData(DataModule, Protocol):
 
     Attributes:
         keys: [N]; images with equal keys lie on one side of every split.
+        cache_dir: Folder of what is computed once, as configured; None: the default one.
     """
 
     keys: list[str]
+    cache_dir: str | None
 
     @property
     def size(self) -> int: ...  # noqa: D102

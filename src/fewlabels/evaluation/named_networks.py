@@ -1,5 +1,8 @@
 """`run=imagenet` and `run=random`: run directories of networks that nothing was trained with."""
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,8 @@ def make_named_run(name: str, directory: Path, data: list[str], like: str | None
     Args:
         name: "imagenet", EfficientNet-Lite0 with its ImageNet weights, or "random", a network with random weights.
         directory: The run directory.
-        data: Overrides that say on what it is evaluated, such as ["data=plankton", "data.root=FOLDER"].
+        data: Overrides that say on what it is evaluated, such as ["data=plankton", "data.root=FOLDER"]; with data.root
+            alone, data=images.
         like: A run whose data settings are taken, and for "random" its backbone too.
 
     Returns:
@@ -28,9 +32,9 @@ def make_named_run(name: str, directory: Path, data: list[str], like: str | None
         UserError: There is neither a run nor `data=`, or the network cannot be built.
     """
     if like is None and not any(override.startswith("data=") for override in data):
-        raise UserError(
-            f"run={name} is evaluated on the images of data=NAME: add data=images data.root=FOLDER, or another dataset."
-        )
+        if not any(override.startswith("data.root=") for override in data):
+            raise UserError(f"run={name} embeds the images of a folder: add data.root=FOLDER, or data=NAME.")
+        data = ["data=images", *data]
     dataset = data if like is None else ["data=images"]
     overrides = ["method=simclr", *dataset, *BACKBONES[name], "trainer.max_epochs=0", "logger=csv"]
     config = compose_pretraining(overrides)
@@ -42,8 +46,20 @@ def make_named_run(name: str, directory: Path, data: list[str], like: str | None
             config |= {"backbone": theirs["backbone"] | {"weights": None}, "seed": theirs["seed"]}
     if name == "imagenet" and not any(override.startswith("data.size=") for override in data):
         config["data"]["size"] = IMAGENET_SIZE
-    train(config, directory)
+    with _quiet(logging.getLogger("fewlabels.training")):  # nothing is trained
+        train(config, directory)
     return directory
+
+
+@contextlib.contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    """Leave out what is logged for information."""
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def resolve_named_networks(settings: dict[str, Any], directory: Path) -> dict[str, Any]:

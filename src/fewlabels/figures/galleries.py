@@ -1,4 +1,4 @@
-"""Galleries of images: nearest to and furthest from the class means, and nearest neighbours."""
+"""Galleries of images: nearest to and furthest from the class means, nearest neighbours, and a contact sheet."""
 
 import textwrap
 from collections.abc import Sequence
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+SHEET_COLUMNS = 10
+MAX_SHOWN = 200
+"""Images of a contact sheet; more are too many to look at."""
 BLOCKS = ("nearest to the class mean", "furthest from the class mean", "nearest of other classes")
 
 
@@ -103,4 +106,24 @@ def neighbours_figure(
     axes[0, (columns + 1) // 2].set_title("nearest neighbours, closest first", fontsize=9, color=MUTED)
     text = "images searched; below each: angle to the query; blue: same class, red: another class"
     caption(figure, text if classes else f"unlabelled {text.rpartition(';')[0]}", n=n, synthetic=synthetic)
+    return figure
+
+
+def contact_sheet(images: NDArray[np.uint8], names: Sequence[str], *, text: str, synthetic: bool = False) -> "Figure":
+    """Draw images in a grid, row by row.
+
+    Args:
+        images: uint8 [N, C, H, W], with N at least 1.
+        names: [N], below each.
+        text: For the caption, such as "suggested images, in their order".
+        synthetic: Whether the images are synthetic.
+    """
+    rows = -(-len(images) // SHEET_COLUMNS)
+    figure = new_figure(SHEET_COLUMNS * 0.95, rows * 1.15 + 0.5)
+    for place, axis in enumerate(figure.subplots(rows, SHEET_COLUMNS, squeeze=False).flat):
+        axis.axis("off")
+        if place < len(images):
+            axis.axis("on")
+            thumbnail(axis, images[place], names[place])
+    caption(figure, text, n=len(images), synthetic=synthetic)
     return figure

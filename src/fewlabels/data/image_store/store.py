@@ -87,7 +87,7 @@ def open_store(source: Source, cache_dir: str | Path | None = None) -> Store:
     Raises:
         UserError: The cache cannot be written, the disk is full, or over 5% of the files cannot be read.
     """
-    folder = Path(cache_dir or os.environ.get("FEWLABELS_CACHE") or "~/.cache/fewlabels").expanduser()
+    folder = cache_folder(cache_dir)
     key = hashlib.sha256(f"{source.stamp} {source.shape}".encode()).hexdigest()[:20]
     file = folder / f"{source.name}-{key}.npy"
     with _explain_os_errors(folder):
@@ -100,6 +100,11 @@ def open_store(source: Source, cache_dir: str | Path | None = None) -> Store:
     if store is None:
         raise UserError(f"The store {file} was deleted while it was being opened. Run the same command again.")
     return store
+
+
+def cache_folder(cache_dir: str | Path | None = None) -> Path:
+    """The folder of the stores: the given one, else $FEWLABELS_CACHE, else ~/.cache/fewlabels."""
+    return Path(cache_dir or os.environ.get("FEWLABELS_CACHE") or "~/.cache/fewlabels").expanduser()
 
 
 def _load(file: Path) -> Store | None:

@@ -1,0 +1,1 @@
+"""From images to counts: which images to label next."""
