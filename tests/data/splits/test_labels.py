@@ -52,8 +52,9 @@ def test_names_that_differ_in_case_and_punctuation_are_asked_about_and_not_merge
     ("path,label\na.png,\n", "has no label"),
     ("", "no column path and label"),
     ("file,label\na.png,x\n", "no column path.*it is 'file,label'"),
-    ("path,label\na.png\n", "line 2 has no path or no label"),
-    ("path,label\n,x\n", "line 2 has no path or no label"),
+    ("path,label\na.png\n", "line 2 has not one value for each of the columns path,label"),
+    ("path,label\na.png,x,y\n", "line 2 has not one value for each"),
+    ("path,label\n,x\n", "line 2 .* no path: , x"),
     ("path,label\nother/a.png,x\n", "none of its 1 labelled paths, such as other/a.png, is among the 4 images"),
 ])  # fmt: skip
 def test_what_cannot_be_meant_is_refused(tmp_path, text, message):

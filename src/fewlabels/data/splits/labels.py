@@ -1,11 +1,14 @@
 """Class names of images: from their folders, or from a labels.csv with the columns path and label."""
 
+import codecs
 import csv
+import io
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -63,9 +66,7 @@ def file_names(paths: Sequence[str], file: str) -> tuple[np.ndarray, list[str]]:
 
 
 def read_labels(file: str) -> dict[str, str]:
-    """Read a labels.csv: UTF-8, a header with at least path and label, one row per image, other columns as they like.
-
-    Commas, semicolons or tabs between columns, as spreadsheets write them. An empty label means unlabelled.
+    """Read the labels of a labels.csv; see `read_table`. An empty label means unlabelled.
 
     Returns:
         {path: label} of the labelled images; see `normal_path`.
@@ -90,27 +91,62 @@ def read_labels(file: str) -> dict[str, str]:
 
 
 def _rows(file: str) -> Iterator[tuple[int, str, str]]:
-    """The rows of a labels.csv: line number, path, label."""
+    """The rows of a labels.csv: line number, normal path, label."""
     try:
-        text = Path(file).expanduser().read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"data.labels={file} is not UTF-8 ({error.reason}): save it as CSV UTF-8.") from error
+        table = read_table(Path(file).expanduser())
     except OSError as error:
         raise UserError(
             f"data.labels={file} cannot be read ({error.strerror}). Give a CSV file with the columns path and label."
         ) from error
+    for line, row in table.rows:
+        yield line, normal_path(row["path"]), row["label"].strip()
+
+
+class Table(NamedTuple):
+    """A labels.csv as it is on disk.
+
+    Attributes:
+        columns: Their names, in order.
+        rows: (line number, {column: text}) of every image.
+        delimiter: Between columns.
+        encoding: "utf-8", or "utf-8-sig" with a byte order mark.
+    """
+
+    columns: list[str]
+    rows: list[tuple[int, dict[str, str]]]
+    delimiter: str
+    encoding: str
+
+
+def read_table(file: Path) -> Table:
+    """Read a labels.csv with all its columns; commas, semicolons or tabs are between them, as spreadsheets write them.
+
+    Raises:
+        UserError: It is not UTF-8, has no columns path and label, or a row without one of them.
+        OSError: It cannot be read.
+    """
+    content = file.read_bytes()
+    encoding = "utf-8-sig" if content.startswith(codecs.BOM_UTF8) else "utf-8"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise UserError(f"data.labels={file} is not UTF-8 ({error.reason}): save it as CSV UTF-8.") from error
     header = text.partition("\n")[0]
-    table = csv.DictReader(text.splitlines(), delimiter=max(",;\t", key=header.count))
-    if missing := [name for name in COLUMNS if name not in (table.fieldnames or ())]:
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
         raise UserError(
             f"data.labels={file} has no column {' and '.join(missing)}. Its first line must name the columns: "
             f"path,label; it is {header.strip()!r}."
         )
-    for row in table:
-        path, label = (row[name] for name in COLUMNS)
-        if path is None or label is None or (label.strip() and not path.strip()):
-            raise UserError(f"data.labels={file}: line {table.line_num} has no path or no label column: {row}.")
-        yield table.line_num, normal_path(path), label.strip()
+    rows = [(reader.line_num, row) for row in reader]
+    for line, row in rows:
+        if None in row or None in row.values() or (row["label"].strip() and not row["path"].strip()):
+            raise UserError(
+                f"data.labels={file}: line {line} has not one value for each of the columns "
+                f"{delimiter.join(reader.fieldnames or ())}, or no path: {', '.join(map(str, row.values()))}."
+            )
+    return Table(list(reader.fieldnames or ()), rows, delimiter, encoding)
 
 
 def normal_path(path: str) -> str:
