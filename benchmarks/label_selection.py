@@ -21,7 +21,7 @@ from fewlabels.probing.classification_metrics import balanced_accuracy
 from fewlabels.probing.classifiers import predict
 from fewlabels.probing.embeddings import Embeddings
 from fewlabels.probing.intervals import format_interval, interval
-from fewlabels.probing.propagation import classify, neighbour_graph, spread
+from fewlabels.probing.propagation import classify, neighbour_graph, spread, uncertainty
 from fewlabels.probing.selection import covering, neighbour_space, typical
 
 
@@ -91,8 +91,7 @@ def choices(
     if rounds:
         rows = pool[covering(points[pool], rounds)]
         while len(rows) < most:
-            sure = np.sort(spread(graph, rows, labels[rows], labels.max() + 1)[pool], 1)
-            weights = -(sure * np.log(sure.clip(1e-9))).sum(1)  # entropy
+            weights = uncertainty(spread(graph, rows, labels[rows], labels.max() + 1)[pool])
             more = covering(points[pool], rounds, np.searchsorted(pool, rows), weights=weights)
             rows = np.concatenate([rows, pool[more]])
         found["covering, uncertain"] = lambda count: rows[:count]

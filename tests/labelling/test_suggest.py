@@ -8,7 +8,7 @@ import pytest
 
 from fewlabels.core.errors import UserError
 from fewlabels.labelling.embedded import EmbeddedImages
-from fewlabels.labelling.suggest import choose
+from fewlabels.labelling.suggest import choose, doubt
 from fewlabels.probing.embeddings import Embeddings
 from fewlabels.probing.selection import STRATEGIES, neighbour_space
 
@@ -33,6 +33,22 @@ def test_unlabelled_images_are_suggested_and_no_copies(strategy):
 def test_if_all_are_labelled_the_message_says_by_what(strategy):
     with pytest.raises(UserError, match=r"All 3 images of data.root=FOLDER are labelled: .* the folders that images"):
         choose(images([0, 1, 0]), 2, strategy, 0)
+
+
+def test_the_next_ones_are_where_the_labels_leave_the_class_uncertain():
+    draw = np.random.default_rng(0)
+    place = np.repeat([0, 1, 2], [40, 40, 12])  # two clear classes, and a few images between them
+    centres = np.array([[1, 0, 0], [0, 1, 0], [0.7, 0.7, 0.2]])
+    vectors = (centres[place] + 0.03 * draw.normal(size=(92, 3))).astype(np.float32)
+    labels = np.full(92, -1)
+    labels[[0, 1, 2, 40, 41, 42]] = [0, 0, 0, 1, 1, 1]
+    points = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    data = SimpleNamespace(labels=labels, digests=np.arange(92), root="FOLDER")
+    given = EmbeddedImages(data, Embeddings(vectors, labels, np.arange(92)), points)
+    assert place[choose(given, 1, "covering", 0)] == [2]
+    weights = doubt(points, np.flatnonzero(labels >= 0), labels)
+    assert weights[place == 2].mean() > 5 * weights[place != 2].mean()
+    assert doubt(points, np.array([0, 1]), labels) is None
 
 
 def read(file):

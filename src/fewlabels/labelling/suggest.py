@@ -13,6 +13,7 @@ from fewlabels.core.atomic_io import write_text
 from fewlabels.core.errors import UserError
 from fewlabels.figures.galleries import MAX_SHOWN, contact_sheet
 from fewlabels.labelling.embedded import EmbeddedImages, load_embedded
+from fewlabels.probing.propagation import neighbour_graph, spread, uncertainty
 from fewlabels.probing.selection import covering, typical
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,8 @@ def suggest(settings: dict[str, Any], directory: Path) -> None:
 def choose(images: EmbeddedImages, count: int, strategy: str, seed: int) -> NDArray[np.int64]:
     """Rows of the images to label next, the most useful first.
 
-    Exact copies of an image are not suggested beside it, nor copies of labelled ones.
+    Exact copies of an image are not suggested beside it, nor copies of labelled ones. Once two classes have labels,
+    "covering" covers images by how uncertain their class is (as in Bae et al. 2025, Uncertainty Herding).
 
     Args:
         images: With their labels; -1 is unlabelled.
@@ -80,8 +82,19 @@ def choose(images: EmbeddedImages, count: int, strategy: str, seed: int) -> NDAr
             f"All {len(known):,} images of data.root={data.root} are labelled: there is none to suggest. Labels are "
             "those of data.labels, or else the folders that images are in."
         )
-    if strategy == "random":
-        free = np.setdiff1d(np.arange(len(distinct)), labelled)
-        return distinct[np.random.default_rng(seed).permutation(free)[:count]]
-    choice = {"typical": typical, "covering": covering}[strategy]
-    return distinct[choice(images.points[distinct], count, labelled, seed)]
+    points = images.points[distinct]
+    if strategy == "typical":
+        return distinct[typical(points, count, labelled, seed)]
+    if strategy == "covering":
+        return distinct[covering(points, count, labelled, seed, doubt(points, labelled, data.labels[distinct]))]
+    free = np.setdiff1d(np.arange(len(distinct)), labelled)
+    return distinct[np.random.default_rng(seed).permutation(free)[:count]]
+
+
+def doubt(
+    points: NDArray[np.float32], labelled: NDArray[np.int64], labels: NDArray[np.int64]
+) -> NDArray[np.float64] | None:
+    """How uncertain each image's class is after spreading the labels, [N]; None while fewer than 2 classes have any."""
+    if len(np.unique(labels[labelled])) < 2:
+        return None
+    return uncertainty(spread(neighbour_graph(points), labelled, labels[labelled], int(labels.max()) + 1))

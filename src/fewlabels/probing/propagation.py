@@ -61,3 +61,9 @@ def spread(
 def classify(probabilities: NDArray[Any]) -> NDArray[np.int64]:
     """The most probable class of each row, int64 [N]."""
     return np.asarray(probabilities).argmax(1).astype(np.int64)
+
+
+def uncertainty(probabilities: NDArray[Any]) -> NDArray[np.float64]:
+    """Entropy of the probabilities [N, K] of each row, in nats, [N]; 0 is certain."""
+    p = np.asarray(probabilities, np.float64)
+    return -(p * np.log(p.clip(1e-12))).sum(1)
