@@ -8,7 +8,7 @@ import pytest
 
 from fewlabels.core.errors import UserError
 from fewlabels.labelling.embedded import EmbeddedImages
-from fewlabels.labelling.suggest import choose, doubt
+from fewlabels.labelling.suggest import choose, class_doubt
 from fewlabels.probing.embeddings import Embeddings
 from fewlabels.probing.selection import STRATEGIES, neighbour_space
 
@@ -46,9 +46,9 @@ def test_the_next_ones_are_where_the_labels_leave_the_class_uncertain():
     data = SimpleNamespace(labels=labels, digests=np.arange(92), root="FOLDER")
     given = EmbeddedImages(data, Embeddings(vectors, labels, np.arange(92)), points)
     assert place[choose(given, 1, "covering", 0)] == [2]
-    weights = doubt(points, np.flatnonzero(labels >= 0), labels)
+    weights = class_doubt(points, np.flatnonzero(labels >= 0), labels)
     assert weights[place == 2].mean() > 5 * weights[place != 2].mean()
-    assert doubt(points, np.array([0, 1]), labels) is None
+    assert class_doubt(points, np.array([0, 1]), labels) is None
 
 
 def read(file):

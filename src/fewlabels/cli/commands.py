@@ -66,14 +66,27 @@ def _prepare_evaluation(cfg: DictConfig, held_back: list[str]) -> DictConfig:
 def _prepare_suggestion(cfg: DictConfig, held_back: list[str]) -> DictConfig:
     from fewlabels.probing.selection import STRATEGIES
 
-    if cfg.run is None:
-        raise ConfigError("\nrun=null: give run=RUN_DIR, or run=imagenet: the network that embeds the images.")
+    _check_run(cfg)
     if cfg.strategy not in STRATEGIES:
         raise ConfigError(f"\nstrategy={cfg.strategy}: choose one of {', '.join(STRATEGIES)}.")
     _check_orientations(cfg)
     check_positive(cfg, "n")
     cfg.data = list(held_back)
     return cfg
+
+
+def _prepare_labelling(cfg: DictConfig, held_back: list[str]) -> DictConfig:
+    _check_run(cfg)
+    _check_orientations(cfg)
+    if not 0 <= cfg.port <= 65535:
+        raise ConfigError(f"\nport={cfg.port}: give 0 for a free one, or a number up to 65535.")
+    cfg.data = list(held_back)
+    return cfg
+
+
+def _check_run(cfg: DictConfig) -> None:
+    if cfg.run is None:
+        raise ConfigError("\nrun=null: give run=RUN_DIR, or run=imagenet: the network that embeds the images.")
 
 
 def _check_orientations(cfg: DictConfig) -> None:
@@ -123,6 +136,19 @@ def _suggest(cfg: DictConfig) -> Path:
     return directory
 
 
+def _label(cfg: DictConfig) -> Path:
+    """Open the labelling page."""
+    from fewlabels.core.distributed import keep_freed_memory
+    from fewlabels.evaluation.named_networks import resolve_named_networks
+    from fewlabels.labelling.server import label
+
+    keep_freed_memory()
+    settings: Any = OmegaConf.to_container(cfg, resolve=True)
+    directory = current_run_dir()
+    label(resolve_named_networks(settings, directory))
+    return directory
+
+
 COMMANDS = {
     command.name: command
     for command in (
@@ -134,6 +160,7 @@ COMMANDS = {
                 _of_the_data, _as_it_is, _prepare_evaluation, _evaluate),
         Command("suggest", "Suggest which images to label next.", _of_the_data, _as_it_is, _prepare_suggestion,
                 _suggest),
+        Command("label", "Label images on a page in the browser.", _of_the_data, _as_it_is, _prepare_labelling, _label),
     )
 }  # fmt: skip
 
@@ -156,3 +183,8 @@ def evaluate() -> None:
 def suggest() -> None:
     """`python src/suggest.py`."""
     run_app(COMMANDS["suggest"])
+
+
+def label() -> None:
+    """`python src/label.py`."""
+    run_app(COMMANDS["label"])

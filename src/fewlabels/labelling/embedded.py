@@ -2,9 +2,10 @@
 
 import hashlib
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from fewlabels.core.backbones import Backbone
 from fewlabels.core.checkpoints import load_backbone, read_checkpoint
 from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import ImageData, is_images
-from fewlabels.data.image_store.progress import progress
+from fewlabels.data.image_store.progress import Advance, progress
 from fewlabels.data.image_store.store import cache_folder
 from fewlabels.evaluation.embed import embed_rows
 from fewlabels.probing.embeddings import Embeddings
@@ -42,16 +43,21 @@ class EmbeddedImages:
     points: NDArray[np.float32]
 
 
-def load_embedded(settings: dict[str, Any]) -> EmbeddedImages:
-    """Load the images of a folder and embed them all by a trained network, on a GPU where there is one.
+class Source(NamedTuple):
+    """Images that are not embedded yet, and the network to embed them."""
 
-    Embeddings are kept in the cache folder, and read from there if network, images and orientations are the same.
+    data: ImageData
+    network: Backbone
+
+
+def load_source(settings: dict[str, Any]) -> Source:
+    """Load the images of a folder, and a trained network, onto a GPU where there is one.
 
     Args:
-        settings: `run`, a run directory or checkpoint; `data`, overrides of its data; `orientations`; and `trust`.
+        settings: `run`, a run directory or checkpoint; `data`, overrides of its data; and `trust`.
 
     Raises:
-        UserError: There is no such run, its network embeds points, or embeddings are not finite.
+        UserError: There is no such run, its network embeds points, or the images cannot be read.
     """
     checkpoint, path = read_checkpoint(settings["run"])
     config, trained = trusted_config(checkpoint, path, settings.get("trust", [])), checkpoint["fewlabels"]["backbone"]
@@ -60,15 +66,30 @@ def load_embedded(settings: dict[str, Any]) -> EmbeddedImages:
         raise UserError(f"run={settings['run']} embeds points, and images are labelled. Give a run of images.")
     data.setup()
     network = load_backbone(path)
-    network.to(torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu"))
-    embeddings = _cached(network, data, settings["orientations"])
+    return Source(data, network.to(torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")))
+
+
+def embed_images(source: Source, orientations: int, advance: Advance | None = None) -> EmbeddedImages:
+    """Embed all images, or read their embeddings from the cache folder, where they are kept.
+
+    They are read if network, images and orientations are the same.
+
+    Args:
+        source: Images and network.
+        orientations: Of an image, over which its embedding is the mean.
+        advance: Called with the number of images just embedded; None: a progress bar in the terminal.
+
+    Raises:
+        UserError: Embeddings are not finite.
+    """
+    embeddings = _cached(source, orientations, advance)
     if broken := int((~np.isfinite(embeddings.vectors)).any(1).sum()):
-        raise UserError(f"run={settings['run']}: {broken} embeddings are not finite: its training diverged.")
-    return EmbeddedImages(data, embeddings, neighbour_space(embeddings.vectors))
+        raise UserError(f"{broken} of {len(embeddings)} embeddings are not finite: the training diverged.")
+    return EmbeddedImages(source.data, embeddings, neighbour_space(embeddings.vectors))
 
 
-def _cached(network: Backbone, data: ImageData, orientations: int) -> Embeddings:
-    """The embeddings of all images, from the cache folder if they are there."""
+def _cached(source: Source, orientations: int, advance: Advance | None) -> Embeddings:
+    data, network = source
     provenance = {"network": network_digest(network), "store": str(data.store_key), "orientations": str(orientations)}
     key = hashlib.sha256(repr(sorted(provenance.items())).encode()).hexdigest()[:12]
     file = cache_folder(data.cache_dir) / f"{data.store_key}-{key}.parquet"
@@ -77,16 +98,16 @@ def _cached(network: Backbone, data: ImageData, orientations: int) -> Embeddings
         log.info("Reusing the embeddings in %s: same network, same images.", file)
         return Embeddings(stored.vectors, data.labels, stored.index, stored.paths, classes=tuple(data.classes))
     rows = np.arange(len(data.labels))
-    with progress(f"Embedding {len(rows):,} images", len(rows)) as advance:
-        vectors = [_embed(network, data, rows[i : i + CHUNK], orientations, advance) for i in rows[::CHUNK]]
+    with progress(f"Embedding {len(rows):,} images", len(rows)) if advance is None else nullcontext(advance) as done:
+        vectors = [_embed(source, rows[i : i + CHUNK], orientations, done) for i in rows[::CHUNK]]
     made = Embeddings(np.concatenate(vectors), data.labels, rows, np.array(data.paths), classes=tuple(data.classes))
     made.save(file, provenance)
     return made
 
 
-def _embed(network: Backbone, data: ImageData, rows: NDArray[np.int64], orientations: int, advance: Any) -> Any:
-    vectors = embed_rows(network, data, rows, orientations).vectors
-    advance(len(rows))
+def _embed(source: Source, rows: NDArray[np.int64], orientations: int, done: Advance) -> NDArray[np.float32]:
+    vectors = embed_rows(source.network, source.data, rows, orientations).vectors
+    done(len(rows))
     return vectors
 
 

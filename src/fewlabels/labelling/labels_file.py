@@ -176,10 +176,14 @@ def only_editor(file: Path, where: str) -> Iterator[None]:
         where: How to find this editor, such as the address of its page.
 
     Raises:
-        UserError: Another process holds it; the message has its `where`.
+        UserError: Another process holds it; the message has its `where`. Or the folder cannot be written.
     """
     lock = file.with_name(f".{file.name}.lock")
-    with lock.open("a+", encoding="utf-8") as handle:
+    try:
+        opened = lock.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"labels={file}: its folder cannot be written ({error.strerror}). Give labels=FILE.") from error
+    with opened as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fewlabels.core.atomic_io import write_text
 from fewlabels.core.errors import UserError
 from fewlabels.figures.galleries import MAX_SHOWN, contact_sheet
-from fewlabels.labelling.embedded import EmbeddedImages, load_embedded
+from fewlabels.labelling.embedded import EmbeddedImages, embed_images, load_source
 from fewlabels.probing.propagation import neighbour_graph, spread, uncertainty
 from fewlabels.probing.selection import covering, typical
 
@@ -30,9 +30,9 @@ def suggest(settings: dict[str, Any], directory: Path) -> None:
         directory: Where to write.
 
     Raises:
-        UserError: As `load_embedded`, or all images are labelled.
+        UserError: As `load_source` and `embed_images`, or all images are labelled.
     """
-    images = load_embedded(settings)
+    images = embed_images(load_source(settings), settings["orientations"])
     rows = choose(images, settings["n"], settings["strategy"], settings["seed"])
     paths = images.data.paths
     table = io.StringIO()
@@ -57,41 +57,54 @@ def suggest(settings: dict[str, Any], directory: Path) -> None:
     log.info("Fill in the column label; for the next ones add data.labels=%s", directory / "suggestions.csv")
 
 
-def choose(images: EmbeddedImages, count: int, strategy: str, seed: int) -> NDArray[np.int64]:
+def choose(
+    images: EmbeddedImages,
+    count: int,
+    strategy: str,
+    seed: int,
+    labels: NDArray[np.int64] | None = None,
+    doubt: NDArray[np.float64] | None = None,
+) -> NDArray[np.int64]:
     """Rows of the images to label next, the most useful first.
 
     Exact copies of an image are not suggested beside it, nor copies of labelled ones. Once two classes have labels,
     "covering" covers images by how uncertain their class is (as in Bae et al. 2025, Uncertainty Herding).
 
     Args:
-        images: With their labels; -1 is unlabelled.
+        images: N images.
         count: Of images.
         strategy: One of `STRATEGIES`.
         seed: Of clusters, and of random choice.
+        labels: int64 [N], -1 is unlabelled; None: those of the data module.
+        doubt: [N], how uncertain the class of each is; None: see `class_doubt`.
 
     Raises:
         UserError: All images are labelled.
     """
-    data = images.data
-    known = data.labels >= 0
-    _, first = np.unique(data.digests, return_index=True)
-    distinct = np.union1d(first[~np.isin(data.digests[first], data.digests[known])], np.flatnonzero(known))
-    labelled = np.flatnonzero(known[distinct])
+    labels = images.data.labels if labels is None else labels
+    distinct = _distinct(images.data.digests, labels >= 0)
+    points, labelled = images.points[distinct], np.flatnonzero(labels[distinct] >= 0)
     if len(labelled) == len(distinct):
         raise UserError(
-            f"All {len(known):,} images of data.root={data.root} are labelled: there is none to suggest. Labels are "
-            "those of data.labels, or else the folders that images are in."
+            f"All {len(labels):,} images of data.root={images.data.root} are labelled: there is none to suggest. "
+            "Labels are those of data.labels, or else the folders that images are in."
         )
-    points = images.points[distinct]
     if strategy == "typical":
         return distinct[typical(points, count, labelled, seed)]
     if strategy == "covering":
-        return distinct[covering(points, count, labelled, seed, doubt(points, labelled, data.labels[distinct]))]
+        weights = class_doubt(points, labelled, labels[distinct]) if doubt is None else doubt[distinct]
+        return distinct[covering(points, count, labelled, seed, weights)]
     free = np.setdiff1d(np.arange(len(distinct)), labelled)
     return distinct[np.random.default_rng(seed).permutation(free)[:count]]
 
 
-def doubt(
+def _distinct(digests: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Rows of labelled images, and of one of each other content."""
+    _, first = np.unique(digests, return_index=True)
+    return np.union1d(first[~np.isin(digests[first], digests[known])], np.flatnonzero(known))
+
+
+def class_doubt(
     points: NDArray[np.float32], labelled: NDArray[np.int64], labels: NDArray[np.int64]
 ) -> NDArray[np.float64] | None:
     """How uncertain each image's class is after spreading the labels, [N]; None while fewer than 2 classes have any."""

@@ -1,0 +1,213 @@
+"""The interface of the labelling page: what a request may ask for and change."""
+
+import hmac
+import io
+import json
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fewlabels.core.errors import UserError
+from fewlabels.labelling.labels_file import ConflictError
+from fewlabels.labelling.session import LabellingSession
+
+HOST = "127.0.0.1"
+COOKIE = "fewlabels_token"
+PAGE = {"": "index.html", "app.js": "app.js", "map.js": "map.js", "grid.js": "grid.js", "style.css": "style.css"}
+TYPES = {"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
+MAX_BODY = 10_000_000
+
+
+class Board(Protocol):
+    """What there is to show, see `server.Board`."""
+
+    total: int
+    done: int
+    session: LabellingSession | None
+    plane: Any
+    failure: str
+
+
+class OnlyWithToken:
+    """Refuses requests of other sites and of who does not know the token.
+
+    Args:
+        app: The application.
+        token: As in the cookie.
+        hosts: Values of the Host header that are this server, which no other site's name is (DNS rebinding).
+    """
+
+    def __init__(self, app: ASGIApp, token: str, hosts: tuple[str, ...]) -> None:
+        self.app, self.token, self.hosts = app, token, hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 403, or pass the request on."""
+        if scope["type"] == "http":
+            request = Request(scope)
+            given = request.cookies.get(COOKIE) or request.query_params.get("token", "")
+            if request.headers.get("host") not in self.hosts or not hmac.compare_digest(given, self.token):
+                refusal = "Open the address that fewlabels label printed: it has the token of this page."
+                return await PlainTextResponse(refusal, 403)(scope, receive, send)
+        return await self.app(scope, receive, send)
+
+
+def application(board: Board, token: str, port: int) -> Starlette:
+    """The page and its interface: see the routes.
+
+    GET /api/state, /api/map, /api/rows?view=…&argument=…, /api/images?rows=…, /thumbnail/ROW; POST /api/label with
+    {"rows", "label", "seen", "editor"} and /api/undo with {"editor"}. Changes are on disk before they are answered;
+    409 says that labels are not what the page saw, 507 that they could not be written.
+    """
+    routes = [
+        Route("/", _index), Route("/plotly.min.js", _plotly), Route("/{name}", _static),
+        Route("/api/state", _state), Route("/api/map", _map), Route("/api/rows", _rows),
+        Route("/api/images", _images), Route("/thumbnail/{row:int}", _thumbnail),
+        Route("/api/label", _label, methods=["POST"]), Route("/api/undo", _undo, methods=["POST"]),
+    ]  # fmt: skip
+    guard = Middleware(OnlyWithToken, token=token, hosts=(f"{HOST}:{port}", f"localhost:{port}"))
+    app = Starlette(routes=routes, middleware=[guard])
+    app.state.board, app.state.token = board, token
+    return app
+
+
+def _answer(work: Callable[[], Any]) -> Response:
+    """The result of some work as JSON; a user's mistake, a conflict or a full disk as their codes."""
+    try:
+        return JSONResponse(work())
+    except UserError as error:
+        return JSONResponse({"message": str(error)}, 400)
+    except ConflictError as error:
+        return JSONResponse({"message": "Changed meanwhile, in another tab or program.", "labels": error.labels}, 409)
+    except OSError as error:
+        message = f"Not saved: {error.strerror or error}. Free some space, or check the folder, and label again."
+        return JSONResponse({"message": message}, 507)
+
+
+def _session(request: Request) -> LabellingSession:
+    session: LabellingSession | None = request.app.state.board.session
+    if session is None:
+        raise UserError("The images are still being embedded.")
+    return session
+
+
+async def _index(request: Request) -> Response:
+    if "token" in request.query_params:  # keep it out of the history, and of the Referer header
+        response: Response = RedirectResponse("/", 303)
+        response.set_cookie(COOKIE, request.app.state.token, httponly=True, samesite="strict")
+        return response
+    return _file(PAGE[""])
+
+
+async def _static(request: Request) -> Response:
+    name = request.path_params["name"]
+    return _file(PAGE[name]) if name in PAGE else PlainTextResponse("There is no such file.", 404)
+
+
+def _file(name: str) -> Response:
+    content = (files("fewlabels.labelling") / "page" / name).read_bytes()
+    return Response(content, media_type=TYPES[name.rpartition(".")[2]], headers={"Cache-Control": "no-store"})
+
+
+async def _plotly(_: Request) -> Response:
+    content = await run_in_threadpool((files("plotly") / "package_data" / "plotly.min.js").read_bytes)
+    return Response(content, media_type=TYPES["js"], headers={"Cache-Control": "max-age=86400"})
+
+
+def _state(request: Request) -> Response:
+    board: Board = request.app.state.board
+    if board.session is None:
+        return JSONResponse({"ready": False, "done": board.done, "total": board.total, "failure": board.failure})
+    board.session.refresh()
+    return JSONResponse(board.session.state())
+
+
+def _map(request: Request) -> Response:
+    def work() -> dict[str, Any]:
+        session = _session(request)
+        with session.lock:
+            plane = np.round(np.asarray(request.app.state.board.plane, np.float64), 3)
+            return {"x": plane[:, 0].tolist(), "y": plane[:, 1].tolist(), "labels": session.labels.tolist(),
+                    "guesses": session.guesses.tolist(), "version": session.version}  # fmt: skip
+
+    return _answer(work)
+
+
+def _rows(request: Request) -> Response:
+    query = request.query_params
+    return _answer(lambda: _session(request).rows(query.get("view", "all"), query.get("argument", "")))
+
+
+def _images(request: Request) -> Response:
+    """Path, label, guess and its probability of some rows."""
+
+    def work() -> list[dict[str, Any]]:
+        session = _session(request)
+        rows = [int(row) for row in request.query_params.get("rows", "").split(",") if row.isdecimal()]
+        with session.lock:
+            name = [*session.classes, None]
+            return [
+                {"row": row, "path": session.paths[row], "label": name[session.labels[row]],
+                 "guess": name[session.guesses[row]],
+                 "probability": round(float(session.probabilities[row].max(initial=0)), 3)}
+                for row in rows if row < len(session.paths)
+            ]  # fmt: skip
+
+    return _answer(work)
+
+
+def _thumbnail(request: Request) -> Response:
+    session: LabellingSession | None = request.app.state.board.session
+    row = request.path_params["row"]
+    if session is None or row >= len(session.paths):
+        return PlainTextResponse("There is no such image.", 404)
+    pixels = np.moveaxis(session.images.data.images([row])[0].numpy(), 0, -1).squeeze()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "png", compress_level=1)
+    return Response(buffer.getvalue(), media_type="image/png", headers={"Cache-Control": "max-age=3600"})
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    if int(request.headers.get("content-length", MAX_BODY + 1)) > MAX_BODY:
+        return {}
+    try:
+        body = json.loads(await request.body())
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+async def _label(request: Request) -> Response:
+    body = await _body(request)
+
+    def work() -> dict[str, Any]:
+        rows, label, seen = body.get("rows"), body.get("label"), body.get("seen")
+        if not isinstance(rows, list) or not isinstance(seen, list) or not all(isinstance(row, int) for row in rows):
+            raise UserError('Give {"rows": [int], "label": text or null, "seen": [text or null], "editor": text}.')
+        if not isinstance(label, str | None):
+            raise UserError("label must be a text, or null.")
+        session = _session(request)
+        session.assign(rows, label, seen, str(body.get("editor", "")))
+        return session.state()
+
+    return await run_in_threadpool(_answer, work)
+
+
+async def _undo(request: Request) -> Response:
+    body = await _body(request)
+
+    def work() -> dict[str, Any]:
+        session = _session(request)
+        rows = session.undo(str(body.get("editor", "")))
+        return session.state() | {"rows": rows}
+
+    return await run_in_threadpool(_answer, work)

@@ -1,0 +1,155 @@
+"""A labelling session: the images, their labels on disk, the guesses for the others, and what the page may ask."""
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewlabels.core.errors import UserError
+from fewlabels.data.splits.labels import normal_path
+from fewlabels.labelling.embedded import EmbeddedImages
+from fewlabels.labelling.labels_file import LabelsFile
+from fewlabels.labelling.suggest import choose
+from fewlabels.probing.propagation import classify, neighbour_graph, spread, uncertainty
+from fewlabels.probing.selection import cluster
+
+CLUSTERS = 40
+SUGGESTIONS = 24
+FOLDS = 5
+MIN_ESTIMATE = 10
+"""Fewer labels are too few to estimate an accuracy by cross-validation."""
+
+
+class LabellingSession:
+    """State of a page; every method may be called by several threads at once.
+
+    Args:
+        images: All images of the folder; their `data.labels` are not used.
+        labels: Where labels are read from and written to.
+    """
+
+    def __init__(self, images: EmbeddedImages, labels: LabelsFile) -> None:
+        self.images, self.file = images, labels
+        self.paths = [normal_path(path) for path in images.data.paths]
+        self.row_of = {path: row for row, path in enumerate(self.paths)}
+        self.graph = neighbour_graph(images.points)
+        self.clusters = cluster(images.points, min(CLUSTERS, len(images.points)))
+        self.lock = threading.RLock()
+        self.version = 0
+        self._update()
+
+    def _update(self) -> None:
+        """Compute what follows from the labels: classes, guesses, and their uncertainty."""
+        known = {self.row_of[path]: label for path, label in self.file.labels.items() if path in self.row_of}
+        self.classes = list(dict.fromkeys(known.values()))  # in the order of their first label: keys 1 to 9
+        self.labels = np.full(len(self.paths), -1, np.int64)
+        for row, label in known.items():
+            self.labels[row] = self.classes.index(label)
+        rows = np.flatnonzero(self.labels >= 0)
+        self.probabilities = np.zeros((len(self.paths), len(self.classes)))
+        if len(rows):
+            self.probabilities = spread(self.graph, rows, self.labels[rows], len(self.classes))
+        self.guesses = classify(self.probabilities) if len(rows) else np.full(len(self.paths), -1, np.int64)
+        self.doubt = uncertainty(self.probabilities) if len(rows) else np.zeros(len(self.paths))
+        self.accuracy = self._cross_validated(rows)
+        self.version += 1
+
+    def _cross_validated(self, rows: NDArray[np.int64]) -> tuple[int, int] | None:
+        """How many of how many labels are guessed from the others, in `FOLDS` parts; None if there are too few."""
+        if len(rows) < MIN_ESTIMATE or len(self.classes) < 2:
+            return None
+        part = np.random.default_rng(0).permutation(len(rows)) % FOLDS
+        correct = 0
+        for held in range(FOLDS):
+            kept, out = rows[part != held], rows[part == held]
+            guessed = classify(spread(self.graph, kept, self.labels[kept], len(self.classes))[out])
+            correct += int((guessed == self.labels[out]).sum())
+        return correct, len(rows)
+
+    def refresh(self) -> None:
+        """Take over what another program wrote into labels.csv."""
+        with self.lock:
+            if self.file.refresh():
+                self._update()
+
+    def assign(self, rows: Sequence[int], label: str | None, seen: Sequence[str | None], editor: str) -> None:
+        """Give a label to images, or take it away (None); on disk when this returns.
+
+        Args:
+            rows: Of images.
+            label: Not empty.
+            seen: [len(rows)] the labels that the editor saw.
+            editor: Of the change, for `undo`.
+
+        Raises:
+            UserError: A row is none, or the label is empty.
+            ConflictError: An image has another label than the editor saw.
+            OSError: labels.csv cannot be written.
+        """
+        if len(seen) != len(rows) or not all(0 <= row < len(self.paths) for row in rows):
+            raise UserError("rows and seen must be rows of images and their labels.")
+        if label is not None and not label.strip():
+            raise UserError("A label needs a name.")
+        with self.lock:
+            paths = [self.paths[row] for row in rows]
+            self.file.assign(dict.fromkeys(paths, label), dict(zip(paths, seen, strict=True)), editor)
+            self._update()
+
+    def undo(self, editor: str) -> list[int]:
+        """Take back the editor's last change; returns the rows of its images."""
+        with self.lock:
+            change = self.file.undo(editor)
+            self._update()
+            return [self.row_of[path] for path in change.before if path in self.row_of] if change else []
+
+    def state(self) -> dict[str, Any]:
+        """What the page shows beside images: classes with their numbers of labels and guesses, and the accuracy."""
+        with self.lock:
+            labels, guesses = Counter(self.labels.tolist()), Counter(self.guesses[self.labels < 0].tolist())
+            return {
+                "ready": True, "version": self.version, "images": len(self.paths),
+                "labelled": int((self.labels >= 0).sum()), "clusters": int(self.clusters.max()) + 1,
+                "classes": [{"name": name, "labels": labels[k], "guesses": guesses[k]}
+                            for k, name in enumerate(self.classes)],
+                "accuracy": self.accuracy,
+            }  # fmt: skip
+
+    def rows(self, view: str, argument: str = "") -> list[int]:
+        """The images of a view, in its order.
+
+        Args:
+            view: "suggestions", "doubtful", "guess" (of a class, the most certain first), "label" (of a class),
+                "cluster" (by its number), "near" (a row), or "all".
+            argument: The class, the number or the row.
+
+        Raises:
+            UserError: Another view, or an argument that is none of its own.
+        """
+        with self.lock:
+            free = np.flatnonzero(self.labels < 0)
+            if view == "all":
+                return list(range(len(self.paths)))
+            if view == "doubtful":
+                return [int(row) for row in free[np.argsort(-self.doubt[free], kind="stable")]]
+            if view in ("guess", "label") and argument in self.classes:
+                return self._of_class(view, self.classes.index(argument), free)
+            if view == "cluster" and argument.isdecimal():
+                return [int(row) for row in np.flatnonzero(self.clusters == int(argument))]
+            if view == "near" and argument.isdecimal() and int(argument) < len(self.paths):
+                return [int(row) for row in np.argsort(-(self.images.points @ self.images.points[int(argument)]))]
+            if view == "suggestions":
+                return self._suggestions()
+        raise UserError(f"There is no view {view!r} of {argument!r}.")
+
+    def _of_class(self, view: str, label: int, free: NDArray[np.int64]) -> list[int]:
+        rows = np.flatnonzero(self.labels == label) if view == "label" else free[self.guesses[free] == label]
+        return [int(row) for row in rows[np.argsort(-self.probabilities[rows, label], kind="stable")]]
+
+    def _suggestions(self) -> list[int]:
+        if (self.labels >= 0).all():
+            return []
+        doubt = self.doubt if len(self.classes) > 1 else np.ones(len(self.paths))
+        return [int(row) for row in choose(self.images, SUGGESTIONS, "covering", 0, self.labels, doubt)]

@@ -1,0 +1,113 @@
+"""The interface of the labelling page: who may ask, what is answered, and that mistakes are answers too."""
+
+import errno
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from fewlabels.labelling.routes import COOKIE, application
+from fewlabels.labelling.server import Board
+
+ADDRESS = "http://127.0.0.1:99"
+
+
+@pytest.fixture
+def board(session):
+    board = Board(60)
+    board.session, board.plane = session, np.zeros((60, 2), np.float32)
+    return board
+
+
+@pytest.fixture
+def client(board):
+    with TestClient(application(board, "secret", 99), base_url=ADDRESS, cookies={COOKIE: "secret"}) as client:
+        yield client
+
+
+def post(client, path, **body):
+    return client.post(path, json=body)
+
+
+def test_the_token_becomes_a_cookie_that_no_other_site_can_use(board):
+    with TestClient(application(board, "secret", 99), base_url=ADDRESS) as stranger:
+        for path in ("/", "/?token=guess", "/api/state", "/thumbnail/0", "/app.js"):
+            assert stranger.get(path).status_code == 403
+        assert post(stranger, "/api/label", rows=[0], label="a", seen=[None]).status_code == 403
+        entered = stranger.get("/?token=secret", follow_redirects=False)
+        assert (entered.status_code, entered.headers["location"]) == (303, "/")
+        assert "HttpOnly" in entered.headers["set-cookie"]
+        assert "samesite=strict" in entered.headers["set-cookie"].lower()
+        assert stranger.get("/").status_code == 200
+        assert stranger.get("/", headers={"Host": "evil.example:99"}).status_code == 403
+    assert board.session.state()["labelled"] == 0
+
+
+@pytest.mark.parametrize(("path", "kind", "within"), [
+    ("/", "text/html", b"Label images"), ("/app.js", "text/javascript", b"import { Grid }"),
+    ("/grid.js", "text/javascript", b"class Grid"), ("/map.js", "text/javascript", b"scattergl"),
+    ("/style.css", "text/css", b"#grid"), ("/plotly.min.js", "text/javascript", b"plotly.js v"),
+    ("/thumbnail/3", "image/png", b"PNG"),
+])  # fmt: skip
+def test_the_page_and_its_parts_are_served_without_another_site(client, path, kind, within):
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith(kind)
+    assert within in answer.content
+    if path != "/plotly.min.js":
+        assert b"https://" not in answer.content
+
+
+def test_a_label_is_on_disk_when_it_is_answered_and_undone_by_its_tab_alone(client, tmp_path):
+    answer = post(client, "/api/label", rows=[0, 1], label="a", seen=[None, None], editor="one")
+    assert (answer.status_code, answer.json()["labelled"]) == (200, 2)
+    assert (tmp_path / "labels.csv").read_text() == "path,label\nsub/0.png,a\nsub/1.png,a\n"
+    assert post(client, "/api/undo", editor="two").json()["rows"] == []
+    assert post(client, "/api/undo", editor="one").json()["rows"] == [0, 1]
+    assert client.get("/api/state").json()["labelled"] == 0
+
+
+def test_two_tabs_do_not_overwrite_each_other(client):
+    post(client, "/api/label", rows=[0], label="a", seen=[None], editor="one")
+    answer = post(client, "/api/label", rows=[0], label="b", seen=[None], editor="two")
+    assert (answer.status_code, answer.json()["labels"]) == (409, {"sub/0.png": "a"})
+    assert client.get("/api/images?rows=0").json()[0]["label"] == "a"
+
+
+def test_a_full_disk_is_an_answer_and_the_label_is_not_shown(client, board, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("fewlabels.core.atomic_io.os.fsync", full)
+    answer = post(client, "/api/label", rows=[0], label="a", seen=[None])
+    assert answer.status_code == 507
+    assert "Not saved: No space left on device" in answer.json()["message"]
+    assert client.get("/api/state").json()["labelled"] == 0
+
+
+@pytest.mark.parametrize("body", [
+    {}, {"rows": [0]}, {"rows": ["0"], "label": "a", "seen": [None]}, {"rows": [0], "label": 3, "seen": [None]},
+    {"rows": [99], "label": "a", "seen": [None]}, {"rows": [0], "label": "", "seen": [None]}, [1],
+])  # fmt: skip
+def test_a_body_that_is_no_label_is_refused(client, body):
+    assert client.post("/api/label", json=body).status_code == 400
+    assert client.post("/api/label", content=b"{").status_code == 400
+    assert client.get("/api/state").json()["labelled"] == 0
+
+
+def test_rows_and_map_have_every_image(client):
+    assert client.get("/api/rows?view=all").json() == list(range(60))
+    assert client.get("/api/rows?view=guess&argument=none").status_code == 400
+    found = client.get("/api/map").json()
+    assert [len(found[key]) for key in ("x", "y", "labels", "guesses")] == [60] * 4
+    assert client.get("/thumbnail/60").status_code == 404
+    assert client.get("/secret").status_code == 404
+
+
+def test_until_the_images_are_embedded_there_is_their_progress(client, board, session):
+    board.session = None
+    board.advance(17)
+    assert client.get("/api/state").json() == {"ready": False, "done": 17, "total": 60, "failure": ""}
+    assert client.get("/api/rows?view=all").status_code == 400
+    assert post(client, "/api/label", rows=[0], label="a", seen=[None]).status_code == 400
+    assert client.get("/thumbnail/0").status_code == 404
