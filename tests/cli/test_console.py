@@ -28,7 +28,7 @@ def test_an_unknown_command_is_refused_with_the_choices(terminal):
     assert done.code == 1
     assert done.err == (
         "fewlabels train: there is no such command. Choose from pretrain, finetune, evaluate, suggest, label, "
-        "or --help.\n"
+        "predict, or --help.\n"
     )
 
 
@@ -48,7 +48,8 @@ def test_a_command_runs_in_the_current_directory(terminal, tmp_path):
 
 
 @pytest.mark.parametrize(("line", "choices"), [
-    ("fewlabels ", {"pretrain", "finetune", "evaluate", "suggest", "label"}), ("fewlabels pre", {"pretrain"}),
+    ("fewlabels ", {"pretrain", "finetune", "evaluate", "suggest", "label", "predict"}),
+    ("fewlabels pre", {"pretrain", "predict"}), ("fewlabels pret", {"pretrain"}),
     ("fewlabels pretrain method=sim", {"method=simclr"}), ("fewlabels finetune optimizer=l", {"optimizer=lars"}),
 ])  # fmt: skip
 def test_the_shell_completes_commands_and_their_settings(terminal, monkeypatch, line, choices):

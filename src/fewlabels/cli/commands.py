@@ -84,6 +84,13 @@ def _prepare_labelling(cfg: DictConfig, held_back: list[str]) -> DictConfig:
     return cfg
 
 
+def _prepare_prediction(cfg: DictConfig, held_back: list[str]) -> DictConfig:
+    _check_run(cfg)
+    _check_orientations(cfg)
+    cfg.data = list(held_back)
+    return cfg
+
+
 def _check_run(cfg: DictConfig) -> None:
     if cfg.run is None:
         raise ConfigError("\nrun=null: give run=RUN_DIR, or run=imagenet: the network that embeds the images.")
@@ -125,28 +132,36 @@ def _evaluate(cfg: DictConfig) -> Path:
 
 def _suggest(cfg: DictConfig) -> Path:
     """Suggest which images to label next."""
-    from fewlabels.core.distributed import keep_freed_memory
-    from fewlabels.evaluation.named_networks import resolve_named_networks
     from fewlabels.labelling.suggest import suggest
 
-    keep_freed_memory()
-    settings: Any = OmegaConf.to_container(cfg, resolve=True)
-    directory = current_run_dir()
-    suggest(resolve_named_networks(settings, directory), directory)
-    return directory
+    suggest(_with_network(cfg), current_run_dir())
+    return current_run_dir()
 
 
 def _label(cfg: DictConfig) -> Path:
     """Open the labelling page."""
+    from fewlabels.labelling.server import label
+
+    label(_with_network(cfg))
+    return current_run_dir()
+
+
+def _predict(cfg: DictConfig) -> Path:
+    """Predict classes, and count them."""
+    from fewlabels.labelling.predict import predict
+
+    predict(_with_network(cfg), current_run_dir())
+    return current_run_dir()
+
+
+def _with_network(cfg: DictConfig) -> dict[str, Any]:
+    """The settings in plain containers, with a run directory in the place of imagenet or random."""
     from fewlabels.core.distributed import keep_freed_memory
     from fewlabels.evaluation.named_networks import resolve_named_networks
-    from fewlabels.labelling.server import label
 
     keep_freed_memory()
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
-    directory = current_run_dir()
-    label(resolve_named_networks(settings, directory))
-    return directory
+    return resolve_named_networks(settings, current_run_dir())
 
 
 COMMANDS = {
@@ -161,6 +176,8 @@ COMMANDS = {
         Command("suggest", "Suggest which images to label next.", _of_the_data, _as_it_is, _prepare_suggestion,
                 _suggest),
         Command("label", "Label images on a page in the browser.", _of_the_data, _as_it_is, _prepare_labelling, _label),
+        Command("predict", "Classes of all images from the labels of some, and counts with intervals.", _of_the_data,
+                _as_it_is, _prepare_prediction, _predict),
     )
 }  # fmt: skip
 
@@ -188,3 +205,8 @@ def suggest() -> None:
 def label() -> None:
     """`python src/label.py`."""
     run_app(COMMANDS["label"])
+
+
+def predict() -> None:
+    """`python src/predict.py`."""
+    run_app(COMMANDS["predict"])

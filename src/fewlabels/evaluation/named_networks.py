@@ -46,20 +46,23 @@ def make_named_run(name: str, directory: Path, data: list[str], like: str | None
             config |= {"backbone": theirs["backbone"] | {"weights": None}, "seed": theirs["seed"]}
     if name == "imagenet" and not any(override.startswith("data.size=") for override in data):
         config["data"]["size"] = IMAGENET_SIZE
-    with _quiet(logging.getLogger("fewlabels.training")):  # nothing is trained
+    with _quiet("fewlabels.training", "fewlabels.data.base"):  # nothing is trained, and notices come again
         train(config, directory)
     return directory
 
 
 @contextlib.contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """Leave out what is logged for information."""
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+def _quiet(*names: str) -> Iterator[None]:
+    """Leave out what these loggers say for information."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def resolve_named_networks(settings: dict[str, Any], directory: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from fewlabels.figures.names import shown_names
 from fewlabels.figures.style import INK, MUTED, PALETTE, caption, new_figure, thumbnail, tidy
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -42,6 +43,30 @@ def counts_figure(labels: NDArray[np.int64], classes: Sequence[str], *, syntheti
     axis.set(xlabel="samples", xlim=(0, 1.12 * max(lengths)), ylim=(len(bars) - 0.4, -0.6))
     tidy(axis)
     caption(figure, f"samples; {len(classes)} classes", n=len(labels), synthetic=synthetic)
+    return figure
+
+
+def estimated_counts_figure(table: "pd.DataFrame", *, synthetic: bool = False) -> "Figure":
+    """Draw the estimated number of images of each class with its interval, and the number predicted, largest first.
+
+    Args:
+        table: Columns class, expected, low, high and raw, a row per class; beyond `MAX_BARS` the smallest are left out.
+        synthetic: Whether the images are synthetic.
+    """
+    shown = table.sort_values("expected", ascending=False, kind="stable").head(MAX_BARS)
+    figure = new_figure(7.2, 0.28 * len(shown) + 1.5)
+    axis, places = figure.subplots(), np.arange(len(shown))
+    sides = np.stack([shown["expected"] - shown["low"], shown["high"] - shown["expected"]])
+    axis.barh(places, shown["expected"], color=PALETTE[0], alpha=0.35, height=0.7)
+    axis.errorbar(shown["expected"], places, xerr=sides, fmt="o", markersize=4, color=PALETTE[0], capsize=3,
+                  label="expected, with 95% interval")  # fmt: skip
+    axis.scatter(shown["raw"], places, marker="x", s=28, color=PALETTE[1], zorder=3, label="predictions counted")
+    axis.set_yticks(places, shown_names(figure, list(shown["class"]), 32), fontsize=8)
+    axis.set(xlabel="images", xlim=(0, None), ylim=(len(shown) - 0.4, -0.6))
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)
+    tidy(axis)
+    left_out = f"; {len(table) - len(shown)} smaller ones left out" if len(table) > len(shown) else ""
+    caption(figure, f"images; {len(table)} classes{left_out}", n=int(table["raw"].sum()), synthetic=synthetic)
     return figure
 
 

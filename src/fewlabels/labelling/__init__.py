@@ -1,1 +1,1 @@
-"""From images to labels: which images to label next, and a page to label them on."""
+"""From images to counts: which images to label, a page to label them on, predictions for the others."""

@@ -49,8 +49,6 @@ def suggest(settings: dict[str, Any], directory: Path) -> None:
     (directory / "figures").mkdir(exist_ok=True)
     figure.savefig(directory / "figures" / "suggestions.png")
     labelled = int((images.data.labels >= 0).sum())
-    for notice in images.data.notices:
-        log.info(notice)
     log.info("%d of %s images to label next (%s are labelled): %s", len(rows), f"{len(paths):,}", f"{labelled:,}",
              directory / "suggestions.csv")  # fmt: skip
     log.info("Look at them: %s", directory / "figures" / "suggestions.png")

@@ -1,0 +1,155 @@
+"""Predict the classes of images from the labels of some, and count them: predictions.csv, counts.csv."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewlabels.core.atomic_io import write_text
+from fewlabels.core.errors import UserError
+from fewlabels.data.splits.keys import group_names
+from fewlabels.evaluation.result import save_figures
+from fewlabels.figures.dataset import estimated_counts_figure
+from fewlabels.figures.galleries import MAX_SHOWN, contact_sheet
+from fewlabels.labelling.classifier import Classifier
+from fewlabels.labelling.counts import class_counts
+from fewlabels.labelling.embedded import EmbeddedImages, embed_images, load_source
+from fewlabels.probing.selection import neighbour_space
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+
+class Known(NamedTuple):
+    """Labelled images, and the embeddings of the folder that they are in.
+
+    Attributes:
+        vectors: float32 [M, D] of all images of another folder; none if the labels are in the folder to predict.
+        rows: int64 [n] of the labelled ones among `vectors`, then the images to predict.
+        labels: int64 [n].
+        classes: Names that these index into.
+    """
+
+    vectors: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    classes: list[str]
+
+
+def predict(settings: dict[str, Any], directory: Path) -> None:
+    """Write predictions.csv, counts.csv and figures.
+
+    Args:
+        settings: As in conf/predict.yaml, in plain containers.
+        directory: Where to write.
+
+    Raises:
+        UserError: As `load_source` and `embed_images`; there are no labels, or they are of a single class.
+    """
+    images = embed_images(load_source(settings), settings["orientations"])
+    known = labelled_images(settings, images)
+    points = neighbour_space(np.concatenate([known.vectors, images.embeddings.vectors]))
+    classifier = Classifier(points, known.rows, known.labels, len(known.classes), settings["seed"])
+    table = predictions_table(images, known, classifier)
+    write_text(directory / "predictions.csv", table.to_csv(index=False))
+    samples = sample_rows(images, settings["sample"], len(known.vectors))
+    counts = class_counts(classifier, samples, known.classes, shifted=len(known.vectors) > 0)
+    write_text(directory / "counts.csv", counts.to_csv(index=False))
+    total = counts[counts["sample"] == "all"]
+    doubtful = np.argsort(table["probability"].to_numpy(), kind="stable")[:MAX_SHOWN]
+    names = [f"{table['class'][row]}\n{100 * table['probability'][row]:.0f}%" for row in doubtful]
+    save_figures({
+        "counts": (estimated_counts_figure(total, synthetic=images.data.synthetic), "Counts"),
+        "most_doubtful": (contact_sheet(
+            images.data.images(doubtful).numpy(), names, text=f"of {len(table):,} images, the most doubtful first",
+            synthetic=images.data.synthetic,
+        ), "Most doubtful"),
+    }, directory)  # fmt: skip
+    _report(classifier, total, directory)
+
+
+def labelled_images(settings: dict[str, Any], images: EmbeddedImages) -> Known:
+    """The labelled images: of another folder if `labelled.root` names one, else of the folder to predict.
+
+    Raises:
+        UserError: There are none, or they are of a single class.
+    """
+    other, data = settings["labelled"], images.data
+    vectors = images.embeddings.vectors[:0]
+    if other["root"] or other["labels"]:
+        overrides = [o for o in settings["data"] if not o.startswith(("data.root=", "data.labels="))]
+        overrides += [f"data.{key}={other[key]}" for key in ("root", "labels") if other[key]]
+        source = embed_images(load_source(settings | {"data": overrides}), settings["orientations"])
+        vectors, data = source.embeddings.vectors, source.data
+    rows = np.flatnonzero(data.labels >= 0)
+    classes = [data.classes[label] for label in np.unique(data.labels[rows])]
+    if len(classes) < 2:
+        raise UserError(
+            f"{len(rows)} images of {len(classes)} classes are labelled in data.root={data.root}, and predictions need "
+            "2 classes. Give data.labels=labels.csv; or, if other images are labelled, labelled.root=FOLDER and "
+            "labelled.labels=labels.csv."
+        )
+    labels = np.searchsorted(np.unique(data.labels[rows]), data.labels[rows])
+    return Known(vectors, rows, labels, classes)
+
+
+def predictions_table(images: EmbeddedImages, known: Known, classifier: Classifier) -> "pd.DataFrame":
+    """A row per image: path, class, probability, second class with its probability, novelty, and "label" or "guess"."""
+    import pandas as pd
+
+    probabilities = classifier.probabilities[len(known.vectors) :]
+    own = _own_labels(images, known)
+    given = np.flatnonzero(own >= 0)
+    order = np.argsort(-probabilities, 1, kind="stable")
+    first, second = order[:, 0].copy(), order[:, 1].copy()
+    second[given] = np.where(first[given] == own[given], second[given], first[given])
+    first[given] = own[given]
+    every, names = np.arange(len(own)), np.array(known.classes, object)
+    sure = np.where(own >= 0, 1.0, probabilities[every, first])
+    return pd.DataFrame({
+        "path": images.data.paths, "class": names[first], "probability": sure.round(4), "second_class": names[second],
+        "second_probability": np.where(own >= 0, 0.0, probabilities[every, second]).round(4),
+        "novelty": classifier.novelty[len(known.vectors) :].round(4), "from": np.where(own >= 0, "label", "guess"),
+    }, dtype=object)  # fmt: skip
+
+
+def _own_labels(images: EmbeddedImages, known: Known) -> NDArray[np.int64]:
+    """Class of every image to predict whose own label is given, else -1, [N]."""
+    own = np.full(len(images.embeddings), -1, np.int64)
+    inside = known.rows >= len(known.vectors)
+    own[known.rows[inside] - len(known.vectors)] = known.labels[inside]
+    return own
+
+
+def sample_rows(images: EmbeddedImages, sample: str | int | None, first: int) -> dict[str, NDArray[np.int64]]:
+    """The rows of each sample, and of "all".
+
+    Args:
+        images: That are counted.
+        sample: See `group_names`; None: no samples.
+        first: Row of the first image.
+    """
+    names = group_names(images.data.paths, sample)
+    found: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        if name is not None:
+            found.setdefault(name, []).append(first + row)
+    rows = {name: np.array(found[name], np.int64) for name in sorted(found)}
+    return rows | {"all": np.arange(first, first + len(names))}
+
+
+def _report(classifier: Classifier, total: "pd.DataFrame", directory: Path) -> None:
+    for row in total.sort_values("expected", ascending=False).to_dict("records"):
+        log.info("%s: %.0f (95%% interval %.0f to %.0f); predictions counted: %d",
+                 row["class"], row["expected"], row["low"], row["high"], row["raw"])  # fmt: skip
+    if accuracy := classifier.held_out_accuracy():
+        correct, share = accuracy
+        log.info("Of the %d labels %d are guessed from the others: %.0f%% (95%% interval %.0f to %.0f). Labels that "
+                 "were chosen to cover all images are harder to guess than others.", len(classifier.rows), correct,
+                 100 * share.mean, 100 * share.low, 100 * share.high)  # fmt: skip
+    log.info("Predictions: %s", directory / "predictions.csv")
+    log.info("Counts: %s", directory / "counts.csv")

@@ -1,0 +1,70 @@
+"""Predictions and counts by the script, of the folder that is labelled and of another one."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+SETTINGS = ["run=random", "data.size=32"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A function that writes bright and dark noise: `folder("name", bright, dark)`."""
+
+    def write(name, bright, dark):
+        root = tmp_path / name
+        for number in range(bright + dark):
+            draw = np.random.default_rng(number + 1000 * len(name))
+            low, high = (150, 255) if number < bright else (0, 90)
+            path = root / f"site{number % 2}" / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(draw.integers(low, high, (16, 16), dtype=np.uint8)).save(path)
+        rows = [
+            f"site{n % 2}/{n}.png,{'bright' if n < bright else 'dark'}" for n in (*range(6), *range(bright, bright + 6))
+        ]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["path,label", *rows]))
+        return root
+
+    return write
+
+
+@pytest.mark.subprocess
+def test_the_rest_of_a_folder_is_predicted_and_counted_by_sample(script, folder, tmp_path):
+    root = folder("here", 30, 20)
+    done = script("predict", *SETTINGS, f"data.root={root}", f"data.labels={tmp_path / 'here.csv'}", "sample=1")
+    run = tmp_path / done.stdout.splitlines()[-1]
+    table = pd.read_csv(run / "predictions.csv")
+    truth = np.where(table["path"].str.extract(r"(\d+)\.png")[0].astype(int) < 30, "bright", "dark")
+    assert (table["class"] == truth).all()
+    assert (table["from"].value_counts().to_dict(), set(table["class"])) == (
+        {"guess": 38, "label": 12},
+        {"bright", "dark"},
+    )
+    assert (table.loc[table["from"] == "label", "probability"] == 1).all()
+    assert (table["class"] != table["second_class"]).all()
+    counts = pd.read_csv(run / "counts.csv").set_index(["sample", "class"])
+    assert counts.loc[("all", "bright"), "raw"] == 30
+    assert counts.loc["site0", "raw"].sum() == counts.loc["site1", "raw"].sum() == 25
+    assert {path.name for path in (run / "figures").iterdir()} == {"counts.png", "most_doubtful.png"}
+    assert "Of the 12 labels 12 are guessed from the others" in done.stdout
+
+
+@pytest.mark.subprocess
+def test_labels_of_one_folder_predict_another(script, folder, tmp_path):
+    known, new = folder("known", 30, 30), folder("new", 5, 25)
+    done = script("predict", *SETTINGS, f"data.root={new}", f"labelled.root={known}",
+                  f"labelled.labels={tmp_path / 'known.csv'}")  # fmt: skip
+    run = tmp_path / done.stdout.splitlines()[-1]
+    table = pd.read_csv(run / "predictions.csv")
+    assert (len(table), set(table["from"])) == (30, {"guess"})
+    assert table["class"].value_counts().to_dict() == {"dark": 25, "bright": 5}
+
+
+@pytest.mark.subprocess
+def test_without_labels_of_two_classes_the_message_says_how_to_give_them(script, tree):
+    root = tree({f"{number}.png": 10 * number for number in range(9)})
+    done = script("predict", *SETTINGS, f"data.root={root}", code=1)
+    assert "0 images of 0 classes are labelled in data.root=" in done.stderr
+    assert "Give data.labels=labels.csv" in done.stderr
+    assert "Traceback" not in done.stderr
