@@ -54,12 +54,10 @@ def class_counts(
         predicted = np.bincount(probabilities.argmax(1), minlength=len(names))
         expected = _expected(probabilities, classifier.labels, shifted=shifted)
         low, high = np.quantile(drawn[name], INTERVAL, axis=0)
-        parts.append(pd.DataFrame({
-            "sample": name, "class": list(names), "labelled": labelled, "predicted": predicted,
-            "raw": labelled + predicted, "expected": (labelled + expected).round(1),
-            "low": (labelled + np.minimum(low, expected)).round(1),
-            "high": (labelled + np.maximum(high, expected)).round(1),
-        }))  # fmt: skip
+        ends = {"expected": expected, "low": np.minimum(low, expected), "high": np.maximum(high, expected)}
+        columns = {"labelled": labelled, "predicted": predicted, "raw": labelled + predicted}
+        columns |= {key: (labelled + value).round(1) for key, value in ends.items()}
+        parts.append(pd.DataFrame({"sample": name, "class": list(names)} | columns))
     return pd.concat(parts, ignore_index=True)
 
 
