@@ -25,10 +25,7 @@ def class_counts(
 ) -> "pd.DataFrame":
     """Count the images of each class in each sample: those that are labelled, and the others by their probabilities.
 
-    The expected number of a class is the sum of its probabilities. If the classes may be differently common where the
-    labels come from, these are corrected to the shares of the classes with which they agree, by expectation
-    maximisation (Saerens et al. 2002). Intervals are of bootstraps over labels and images. All of it assumes that
-    images of a class look like its labelled ones, wherever they are from.
+    Intervals are of bootstraps over labels and images. They assume that images of a class look like its labelled ones.
 
     Args:
         classifier: Of K classes.
@@ -75,7 +72,11 @@ def _drawn(
 
 
 def _expected(probabilities: NDArray[np.float64], labels: NDArray[np.int64], *, shifted: bool) -> NDArray[np.float64]:
-    """Expected number of images of each class, [K], from their probabilities [M, K]; see `class_counts`."""
+    """Expected number of images of each class, [K], from their probabilities [M, K]: their sum.
+
+    If classes may be differently common where the labels come from (`shifted`), probabilities are corrected to the
+    shares of the classes with which they agree, by expectation maximisation (Saerens et al. 2002).
+    """
     if not shifted or not len(probabilities):
         total: NDArray[np.float64] = probabilities.sum(0)
         return total
