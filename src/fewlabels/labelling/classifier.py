@@ -40,6 +40,13 @@ class Classifier:
         return neighbour_graph(self.points)
 
     @cached_property
+    def own_labels(self) -> NDArray[np.int64]:
+        """The given label of every image, -1 without one, [N]."""
+        own = np.full(len(self.points), -1, np.int64)
+        own[self.rows] = self.labels
+        return own
+
+    @cached_property
     def probabilities(self) -> NDArray[np.float64]:
         """Of every image, [N, K]."""
         return spread(self.graph, self.rows, self.labels, self.classes)

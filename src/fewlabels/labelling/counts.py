@@ -40,8 +40,7 @@ def class_counts(
     """
     import pandas as pd
 
-    own = np.full(len(classifier.points), -1, np.int64)
-    own[classifier.rows] = classifier.labels
+    own = classifier.own_labels
     free = {name: rows[own[rows] < 0] for name, rows in samples.items()}
     drawn = _drawn(classifier, free, repeats, shifted=shifted)
     parts = []

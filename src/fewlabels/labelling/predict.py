@@ -102,7 +102,7 @@ def predictions_table(images: EmbeddedImages, known: Known, classifier: Classifi
     import pandas as pd
 
     probabilities = classifier.probabilities[len(known.vectors) :]
-    own = _own_labels(images, known)
+    own = classifier.own_labels[len(known.vectors) :]
     given = np.flatnonzero(own >= 0)
     order = np.argsort(-probabilities, 1, kind="stable")
     first, second = order[:, 0].copy(), order[:, 1].copy()
@@ -115,14 +115,6 @@ def predictions_table(images: EmbeddedImages, known: Known, classifier: Classifi
         "second_probability": np.where(own >= 0, 0.0, probabilities[every, second]).round(4),
         "novelty": classifier.novelty[len(known.vectors) :].round(4), "from": np.where(own >= 0, "label", "guess"),
     }, dtype=object)  # fmt: skip
-
-
-def _own_labels(images: EmbeddedImages, known: Known) -> NDArray[np.int64]:
-    """Class of every image to predict whose own label is given, else -1, [N]."""
-    own = np.full(len(images.embeddings), -1, np.int64)
-    inside = known.rows >= len(known.vectors)
-    own[known.rows[inside] - len(known.vectors)] = known.labels[inside]
-    return own
 
 
 def sample_rows(images: EmbeddedImages, sample: str | int | None, first: int) -> dict[str, NDArray[np.int64]]:
