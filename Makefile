@@ -22,7 +22,7 @@ PRETRAIN ?= $(if $(QUICK),trainer.max_epochs=3)
 FINETUNE ?= $(if $(QUICK),trainer.max_epochs=4)
 
 .NOTPARALLEL: # trainings share the cores
-.PHONY: help setup pretrain finetune plankton evaluate notebooks test test-fast check bench sweep clean
+.PHONY: help setup pretrain finetune plankton label-demo evaluate notebooks test test-fast check bench sweep clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ $(FLOWERS)/%/results.json: | $(VENV)/.ready
 $(PLANKTON)/%/results.json: | $(VENV)/.ready
 	@$(BIN)/python src/pretrain.py $(if $(wildcard $(@D)/config.yaml),resume=$(@D),method=$* \
 	  $(PLANKTON_DATA) $(PRETRAIN) hydra.run.dir=$(@D))
+
+label-demo: $(VENV)/.ready ## Label a flat copy of PLANKTON_ROOT=FOLDER by an oracle, through the page; predict and count the rest
+	@$(BIN)/python benchmarks/label_demo.py $(or $(PLANKTON_ROOT),$(error label-demo needs PLANKTON_ROOT=FOLDER of class folders)) $(ARGS)
 
 evaluate: $(VENV)/.ready ## Evaluate a run, RUN=RUN_DIR; without it the latest
 	@$(BIN)/python src/evaluate.py run=$(or $(RUN),$(shell ls -td runs/*/*/checkpoints 2>/dev/null | head -1 | xargs -r dirname)) $(ARGS)
