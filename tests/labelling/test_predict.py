@@ -1,5 +1,7 @@
 """Predictions and counts by the script, of the folder that is labelled and of another one."""
 
+import zipfile
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,11 +56,13 @@ def test_the_rest_of_a_folder_is_predicted_and_counted_by_sample(script, folder,
 def test_labels_of_one_folder_predict_another(script, folder, tmp_path):
     known, new = folder("known", 30, 30), folder("new", 5, 25)
     done = script("predict", *SETTINGS, f"data.root={new}", f"labelled.root={known}",
-                  f"labelled.labels={tmp_path / 'known.csv'}")  # fmt: skip
+                  f"labelled.labels={tmp_path / 'known.csv'}", "ecotaxa=true")  # fmt: skip
     run = tmp_path / done.stdout.splitlines()[-1]
     table = pd.read_csv(run / "predictions.csv")
     assert (len(table), set(table["from"])) == (30, {"guess"})
     assert table["class"].value_counts().to_dict() == {"dark": 25, "bright": 5}
+    with zipfile.ZipFile(run / "ecotaxa_1.zip") as archive:
+        assert len(archive.namelist()) == 31
 
 
 @pytest.mark.subprocess

@@ -77,6 +77,16 @@ def decode(file: str | Path | BinaryIO, out: np.ndarray, resize: str) -> None:
         resize_into(_upright(image), out, resize)
 
 
+def eight_bits(image: Image.Image) -> Image.Image:
+    """An open image, upright, with 8 bits per channel: grey or colour, transparency on white, 65535 becomes 255.
+
+    Raises:
+        ValueError: It has floating-point values.
+    """
+    upright = _upright(image)
+    return _convert(upright, "L" if upright.mode in ("1", "L", "LA") or upright.mode.startswith("I") else "RGB")
+
+
 def resize_into(image: Image.Image, out: np.ndarray, resize: str) -> None:
     """Composite `image` on white, resize it and write it to `out`, uint8 [C, S, S]; see `decode`."""
     channels, size, _ = out.shape
