@@ -100,19 +100,23 @@ def choices(
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("embeddings", help="an embeddings.parquet that evaluate.py wrote")
-    parser.add_argument("--groups", type=int, default=1, help="of classes, disjoint (default: 1)")
-    parser.add_argument("--classes", type=int, default=5, help="in a group (default: 5)")
-    parser.add_argument("--min-images", type=int, default=100, help="of a class (default: 100)")
-    parser.add_argument(
-        "--without", default="", help="words; classes with one in their name are left out: other,unknown"
-    )
-    parser.add_argument("--budgets", type=int, nargs="+", default=[10, 20, 30, 90], help="numbers of labels")
-    parser.add_argument("--repeats", type=int, default=10, help="halves of the images (default: 10)")
-    parser.add_argument("--rounds", type=int, default=0, help="labels in a round")
-    parser.add_argument("--seed", type=int, default=0, help="of the groups")
-    return parser.parse_args()
+    arguments = parser(__doc__ or "")
+    arguments.add_argument("--budgets", type=int, nargs="+", default=[10, 20, 30, 90], help="numbers of labels")
+    arguments.add_argument("--rounds", type=int, default=0, help="labels in a round")
+    return arguments.parse_args()
+
+
+def parser(text: str) -> argparse.ArgumentParser:
+    """The arguments that say which images of which groups of classes are used, and how often."""
+    made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("embeddings", help="an embeddings.parquet that evaluate.py wrote")
+    made.add_argument("--groups", type=int, default=1, help="of classes, disjoint (default: 1)")
+    made.add_argument("--classes", type=int, default=5, help="in a group (default: 5)")
+    made.add_argument("--min-images", type=int, default=100, help="of a class (default: 100)")
+    made.add_argument("--without", default="", help="words; classes with one in their name are left out: other,unknown")
+    made.add_argument("--repeats", type=int, default=10, help="halves of the images of each group")
+    made.add_argument("--seed", type=int, default=0, help="of the groups")
+    return made
 
 
 if __name__ == "__main__":

@@ -46,8 +46,8 @@ def write_ecotaxa(predictions: Sequence[Prediction], root: Path, directory: Path
     """Write ecotaxa_1.zip, ecotaxa_2.zip, … of at most `MAX_BYTES` each.
 
     Each has the images, in their folders, and ecotaxa_fewlabels.tsv: tab-separated UTF-8 with a byte order mark
-    (without it EcoTaxa reads Latin-1); the names of the columns; their types; and a row per image, which is one object named
-    by its path. Labels are "validated", guesses "predicted".
+    (without it EcoTaxa reads Latin-1); the names of the columns; their types; and a row per image, which is one
+    object named by its path. Labels are "validated", guesses "predicted".
 
     Args:
         predictions: At least one.
