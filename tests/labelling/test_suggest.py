@@ -71,7 +71,11 @@ def test_suggestions_with_labels_filled_in_lead_to_the_next_ones(script, tree, t
     assert "Reusing the embeddings" in done.stdout
     assert "6 of 40 images to label next (6 are labelled)" in done.stdout
     following = read(tmp_path / done.stdout.splitlines()[-1] / "suggestions.csv")
-    assert not {row["path"] for row in rows} & {row["path"] for row in following}
+    new = {row["path"] for row in following if row["order"]}
+    assert len(new) == 6
+    assert not {row["path"] for row in rows} & new
+    earlier = {row["path"]: row["label"] for row in following if not row["order"]}
+    assert earlier == {row["path"]: "odd" for row in rows}  # so that the file has all labels once it is filled in
 
 
 @pytest.mark.subprocess

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 def suggest(settings: dict[str, Any], directory: Path) -> None:
     """Write suggestions.csv and figures/suggestions.png.
 
-    suggestions.csv has the columns path, label (empty, to be filled in) and order; with its labels filled in it can be
-    given as `data.labels`.
+    suggestions.csv has the columns path, label and order: the suggested images in their order, with an empty label to
+    be filled in, and then all that are labelled already; so it can be given as `data.labels` for the next ones.
 
     Args:
         settings: As in conf/suggest.yaml, in plain containers.
@@ -34,10 +34,15 @@ def suggest(settings: dict[str, Any], directory: Path) -> None:
     """
     images = embed_images(load_source(settings), settings["orientations"])
     rows = choose(images, settings["n"], settings["strategy"], settings["seed"])
-    paths = images.data.paths
+    paths, data = images.data.paths, images.data
+    labelled = np.flatnonzero(data.labels >= 0)
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows(
-        [("path", "label", "order"), *((paths[row], "", order) for order, row in enumerate(rows, 1))]
+        [
+            ("path", "label", "order"),
+            *((paths[row], "", order) for order, row in enumerate(rows, 1)),
+            *((paths[row], data.classes[data.labels[row]], "") for row in labelled),
+        ]
     )
     write_text(directory / "suggestions.csv", table.getvalue())
     shown = rows[:MAX_SHOWN]
@@ -48,8 +53,7 @@ def suggest(settings: dict[str, Any], directory: Path) -> None:
     )  # fmt: skip
     (directory / "figures").mkdir(exist_ok=True)
     figure.savefig(directory / "figures" / "suggestions.png")
-    labelled = int((images.data.labels >= 0).sum())
-    log.info("%d of %s images to label next (%s are labelled): %s", len(rows), f"{len(paths):,}", f"{labelled:,}",
+    log.info("%d of %s images to label next (%s are labelled): %s", len(rows), f"{len(paths):,}", f"{len(labelled):,}",
              directory / "suggestions.csv")  # fmt: skip
     log.info("Look at them: %s", directory / "figures" / "suggestions.png")
     log.info("Fill in the column label; for the next ones add data.labels=%s", directory / "suggestions.csv")
