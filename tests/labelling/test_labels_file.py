@@ -92,7 +92,7 @@ def test_a_full_disk_changes_nothing(file, monkeypatch):
 
 def test_one_image_with_two_labels_is_refused(file):
     file.write_text("path,label\na.png,x\na.png,y\n")
-    with pytest.raises(UserError, match="different labels in the lines 2 and 3"):
+    with pytest.raises(UserError, match="'x' in line 2, and 'y' in line 3"):
         LabelsFile(file)
 
 

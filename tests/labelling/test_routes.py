@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from fewlabels.labelling.routes import COOKIE, application
-from fewlabels.labelling.server import Board
+from fewlabels.labelling.session import Board
 
 ADDRESS = "http://127.0.0.1:99"
 

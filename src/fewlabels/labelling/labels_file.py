@@ -60,17 +60,7 @@ class LabelsFile:
         self._stamp = _stamp(self.file)
         empty = Table(["path", "label"], [], ",", "utf-8")
         self._table = read_table(self.file) if self._stamp else empty
-        self.labels: Labels = {}
-        seen: dict[str, int] = {}
-        for line, row in self._table.rows:
-            path, label = normal_path(row["path"]), row["label"].strip()
-            if path in seen and self.labels.get(path, "") != label:
-                raise UserError(
-                    f"{self.file}: {path} has different labels in the lines {seen[path]} and {line}. Keep one of them."
-                )
-            seen[path] = line
-            if label:
-                self.labels[path] = label
+        self.labels: Labels = self._table.labels(str(self.file))
 
     def refresh(self) -> bool:
         """Read the file again if another program changed it; returns whether it did."""

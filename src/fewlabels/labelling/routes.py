@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Callable
 from importlib.resources import files
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,23 +19,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fewlabels.core.errors import UserError
 from fewlabels.labelling.labels_file import ConflictError
-from fewlabels.labelling.session import LabellingSession
+from fewlabels.labelling.session import Board, LabellingSession
 
 HOST = "127.0.0.1"
 COOKIE = "fewlabels_token"
 PAGE = {"": "index.html", "app.js": "app.js", "map.js": "map.js", "grid.js": "grid.js", "style.css": "style.css"}
 TYPES = {"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
 MAX_BODY = 10_000_000
-
-
-class Board(Protocol):
-    """What there is to show, see `server.Board`."""
-
-    total: int
-    done: int
-    session: LabellingSession | None
-    plane: Any
-    failure: str
 
 
 class OnlyWithToken:

@@ -5,57 +5,16 @@ import secrets
 import socket
 import threading
 import webbrowser
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from fewlabels.core.errors import UserError
 from fewlabels.labelling.embedded import embed_images, load_source
 from fewlabels.labelling.labels_file import LabelsFile, only_editor
 from fewlabels.labelling.routes import HOST, application
-from fewlabels.labelling.session import LabellingSession
-from fewlabels.probing.projections import MIN_SAMPLES, principal_components, umap_projection
+from fewlabels.labelling.session import Board, LabellingSession
 
 log = logging.getLogger(__name__)
-
-
-class Board:
-    """What the server has to show: nothing but progress at first, then a session, and a map when it is drawn.
-
-    Attributes:
-        total: Images to embed.
-        done: Of these, so far.
-        session: None until they are embedded.
-        plane: float32 [N, 2], principal components and later UMAP; None until then.
-        failure: Why there will be no session.
-    """
-
-    def __init__(self, total: int) -> None:
-        self.total, self.done = total, 0
-        self.session: LabellingSession | None = None
-        self.plane: Any = None
-        self.failure = ""
-
-    def advance(self, count: int) -> None:
-        """Count embedded images."""
-        self.done += count
-
-    def prepare(self, make: Callable[[], LabellingSession]) -> None:
-        """Make the session, then the map; in a thread of its own."""
-        try:
-            session = make()
-            points = session.images.points
-            self.plane = principal_components(points, 2)[0] if points.shape[1] > 1 else np.c_[points, points]
-            self.session = session
-            if len(points) >= MIN_SAMPLES:
-                self.plane = umap_projection(points)
-                with session.lock:
-                    session.version += 1  # the page draws its map anew
-        except Exception as error:
-            self.failure = str(error)
-            log.exception("The labelling page could not be prepared")
 
 
 def free_socket(port: int) -> socket.socket:

@@ -1,8 +1,9 @@
 """A labelling session: the images, their labels on disk, the guesses for the others, and what the page may ask."""
 
+import logging
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from fewlabels.data.splits.labels import normal_path
 from fewlabels.labelling.embedded import EmbeddedImages
 from fewlabels.labelling.labels_file import LabelsFile
 from fewlabels.labelling.suggest import choose
+from fewlabels.probing.projections import MIN_SAMPLES, principal_components, umap_projection
 from fewlabels.probing.propagation import classify, neighbour_graph, spread, uncertainty
 from fewlabels.probing.selection import cluster
 
+log = logging.getLogger(__name__)
 CLUSTERS = 40
 SUGGESTIONS = 24
 FOLDS = 5
@@ -153,3 +156,40 @@ class LabellingSession:
             return []
         doubt = self.doubt if len(self.classes) > 1 else np.ones(len(self.paths))
         return [int(row) for row in choose(self.images, SUGGESTIONS, "covering", 0, self.labels, doubt)]
+
+
+class Board:
+    """What there is to show: nothing but progress at first, then a session, and a map when it is drawn.
+
+    Attributes:
+        total: Images to embed.
+        done: Of these, so far.
+        session: None until they are embedded.
+        plane: float32 [N, 2], principal components and later UMAP; None until then.
+        failure: Why there will be no session.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+        self.session: LabellingSession | None = None
+        self.plane: Any = None
+        self.failure = ""
+
+    def advance(self, count: int) -> None:
+        """Count embedded images."""
+        self.done += count
+
+    def prepare(self, make: Callable[[], LabellingSession]) -> None:
+        """Make the session, then the map; in a thread of its own."""
+        try:
+            session = make()
+            points = session.images.points
+            self.plane = principal_components(points, 2)[0] if points.shape[1] > 1 else np.c_[points, points]
+            self.session = session
+            if len(points) >= MIN_SAMPLES:
+                self.plane = umap_projection(points)
+                with session.lock:
+                    session.version += 1  # the page draws its map anew
+        except Exception as error:
+            self.failure = str(error)
+            log.exception("The labelling page could not be prepared")

@@ -6,7 +6,7 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,32 +74,15 @@ def read_labels(file: str) -> dict[str, str]:
     Raises:
         UserError: There is no such file, it is not such a table, it has no label, or two labels for one image.
     """
-    labels: dict[str, str] = {}
-    lines: dict[str, int] = {}
-    for line, path, label in _rows(file):
-        if path in lines and labels.get(path, "") != label:
-            raise UserError(
-                f"data.labels={file}: {path} has the label {labels.get(path, '')!r} in line {lines[path]}, and "
-                f"{label!r} in line {line}. Keep one of the two rows."
-            )
-        lines[path] = line
-        if label:
-            labels[path] = label
-    if not labels:
-        raise UserError(f"data.labels={file} has no label: the column label is empty. Label some images first.")
-    return labels
-
-
-def _rows(file: str) -> Iterator[tuple[int, str, str]]:
-    """The rows of a labels.csv: line number, normal path, label."""
     try:
-        table = read_table(Path(file).expanduser())
+        labels = read_table(Path(file).expanduser()).labels(f"data.labels={file}")
     except OSError as error:
         raise UserError(
             f"data.labels={file} cannot be read ({error.strerror}). Give a CSV file with the columns path and label."
         ) from error
-    for line, row in table.rows:
-        yield line, normal_path(row["path"]), row["label"].strip()
+    if not labels:
+        raise UserError(f"data.labels={file} has no label: the column label is empty. Label some images first.")
+    return labels
 
 
 class Table(NamedTuple):
@@ -116,6 +99,29 @@ class Table(NamedTuple):
     rows: list[tuple[int, dict[str, str]]]
     delimiter: str
     encoding: str
+
+    def labels(self, where: str) -> dict[str, str]:
+        """{normal path: label} of the labelled images.
+
+        Args:
+            where: The file, for the message.
+
+        Raises:
+            UserError: Two rows give one image different labels.
+        """
+        labels: dict[str, str] = {}
+        lines: dict[str, int] = {}
+        for line, row in self.rows:
+            path, label = normal_path(row["path"]), row["label"].strip()
+            if path in lines and labels.get(path, "") != label:
+                raise UserError(
+                    f"{where}: {path} has the label {labels.get(path, '')!r} in line {lines[path]}, and {label!r} in "
+                    f"line {line}. Keep one of the two rows."
+                )
+            lines[path] = line
+            if label:
+                labels[path] = label
+        return labels
 
 
 def read_table(file: Path) -> Table:

@@ -135,7 +135,7 @@ export class Grid {
     const chosen = new Set(this.chosen());
     let place = this.current;
     this.rows.forEach((row, k) => {
-      if (chosen.has(row)) place = Math.max(k, chosen.size > 1 ? k : place);
+      if (chosen.has(row)) place = k;
     });
     this.selected.clear();
     this.current = Math.min(place + 1, Math.max(0, this.rows.length - 1));

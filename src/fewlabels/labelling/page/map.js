@@ -22,7 +22,7 @@ export function drawMap(element, data, handlers) {
     trace(others, { size: 4, opacity: 0.45, color: others.map((row) => colour(data.guesses[row])) }),
     trace(labelled, { size: 9, color: labelled.map((row) => colour(data.labels[row])), line: { width: 1, color: "#1b1f24" } }),
   ];
-  const axis = { visible: false, scaleanchor: undefined };
+  const axis = { visible: false };
   const layout = {
     margin: { l: 0, r: 0, t: 0, b: 0 }, dragmode: "lasso", hovermode: "closest", uirevision: "kept",
     xaxis: axis, yaxis: { ...axis, scaleanchor: "x" }, paper_bgcolor: "#fff", plot_bgcolor: "#fff",
