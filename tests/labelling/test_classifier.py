@@ -1,10 +1,12 @@
-"""The classifier of predictions: novelty, held-out labels, bootstraps; and counts with their intervals."""
+"""The classifier of predictions: novelty, unknown images, bootstraps; and counts with their intervals."""
 
 import numpy as np
 import pytest
 
-from fewlabels.labelling.classifier import Classifier
+from fewlabels.core.errors import UserError
+from fewlabels.labelling.classifier import Classifier, check_names
 from fewlabels.labelling.counts import class_counts
+from fewlabels.probing.propagation import neighbour_graph, spread
 from fewlabels.probing.selection import neighbour_space
 
 
@@ -16,11 +18,15 @@ def scene(sizes, spread=0.5, seed=0):
     return neighbour_space(vectors), classes
 
 
+def make(points, rows, labels, classes, **more):
+    return Classifier(points, neighbour_graph(points), rows, labels, classes, **more)
+
+
 @pytest.fixture
 def classifier():
     points, classes = scene([60, 40, 20])
     rows = np.array([0, 1, 2, 3, 4, 60, 61, 62, 63, 100, 101, 102])
-    return Classifier(points, rows, classes[rows], 3)
+    return make(points, rows, classes[rows], 3)
 
 
 def test_novelty_is_the_distance_to_the_nearest_label(classifier):
@@ -28,24 +34,63 @@ def test_novelty_is_the_distance_to_the_nearest_label(classifier):
     np.testing.assert_allclose(classifier.novelty, distances, atol=2e-3)
     points, classes = scene([60, 40, 20])
     rows = np.array([0, 1, 2, 60, 61])  # none of the third class
-    without = Classifier(points, rows, classes[rows], 2)
+    without = make(points, rows, classes[rows], 2)
     assert without.novelty[classes == 2].min() > without.novelty[classes != 2].max()
 
 
-def test_labels_that_others_tell_are_held_out_correctly(classifier):
-    correct, share = classifier.held_out_accuracy()
-    assert correct == 12
-    assert (share.mean, share.high) == (1.0, 1.0)
-    assert 0.7 < share.low < 0.8  # Wilson's interval of 12 in 12 begins at 0.757
-    few = Classifier(classifier.points, classifier.rows[:9], classifier.labels[:9], 3)
-    assert few.held_out_accuracy() is None
+def leave_out(sizes, per_class, **more):
+    """Labels of all classes but the last, and the class of every image."""
+    points, classes = scene(sizes, spread=1.0)
+    rows = np.concatenate([np.flatnonzero(classes == k)[:per_class] for k in range(len(sizes) - 1)])
+    return make(points, rows, classes[rows], len(sizes) - 1, **more), classes
+
+
+def test_as_many_labels_are_beyond_the_threshold_as_are_asked_for_and_only_unlabelled_images_are_unknown():
+    classifier, classes = leave_out([300, 300, 100], 50, unknown=0.1)
+    distances = np.linalg.norm(classifier.points[classifier.rows][:, None] - classifier.points[classifier.rows], axis=2)
+    np.fill_diagonal(distances, 9)
+    np.testing.assert_allclose(classifier.label_novelty, distances.min(1), atol=2e-3)
+    assert (classifier.label_novelty > classifier.threshold).sum() == 10
+    assert not classifier.is_unknown[classifier.rows].any()
+    assert classifier.is_unknown[classes == 2].mean() > 0.9
+    others = np.setdiff1d(np.flatnonzero(classes < 2), classifier.rows)
+    assert 0.03 < classifier.is_unknown[others].mean() < 0.2  # 10% expected of labels chosen at random
+
+
+def test_no_image_is_unknown_without_a_share_or_with_few_labels():
+    assert not leave_out([100, 100, 50], 50)[0].is_unknown.any()
+    assert not leave_out([100, 100, 50], 9, unknown=0.1)[0].is_unknown.any()
+    assert leave_out([100, 100, 50], 10, unknown=0.1)[0].is_unknown.any()
+
+
+def test_a_class_cannot_be_called_as_unknown_images_are():
+    check_names(["a", "unknown"], None)
+    with pytest.raises(UserError, match="unknown=null"):
+        check_names(["a", "unknown"], 0.1)
+
+
+def test_images_of_a_class_without_labels_are_counted_apart_and_not_to_the_others():
+    classifier, classes = leave_out([300, 200, 100], 50, unknown=0.1)
+    rows = {"all": np.arange(600), "old": np.flatnonzero(classes < 2)}
+    table = class_counts(classifier, rows, ["a", "b"], shifted=False, repeats=20).set_index(["sample", "class"])
+    assert table.loc["all"].index.tolist() == ["a", "b", "unknown"]
+    assert table.loc[("all", "unknown"), "expected"] == pytest.approx(100, abs=40)
+    assert table.loc[("old", "unknown"), "low"] < 10 < 40 < table.loc[("old", "unknown"), "raw"]  # many were expected
+    assert table.loc["all"]["raw"].sum() == 600
+    assert table.loc["all"]["expected"].sum() == pytest.approx(600, abs=0.2)
+    without, _ = leave_out([300, 200, 100], 50)
+    wrong = class_counts(without, rows, ["a", "b"], shifted=False, repeats=3).set_index(["sample", "class"])
+    truth = np.array([300, 200])
+    errors = [np.abs(t.loc["all"]["expected"][["a", "b"]] - truth).sum() for t in (table, wrong)]
+    assert errors[0] < errors[1] / 2
 
 
 def test_bootstraps_use_drawn_labels_alone_and_are_the_same_every_time(classifier):
     first, second = ([*classifier.bootstraps(5)] for _ in range(2))
     for (one, drawn), (other, _) in zip(first, second, strict=True):
         np.testing.assert_array_equal(one, other)
-        assert set(one.argmax(1)) <= set(drawn)
+        rows, labels = classifier.rows[drawn], classifier.labels[drawn]
+        np.testing.assert_array_equal(one, spread(classifier.graph, rows, labels, 3))
         assert len(drawn) == 12
 
 
@@ -69,7 +114,7 @@ def test_counts_elsewhere_follow_shares_that_differ_from_those_of_the_labels():
     classes = np.concatenate([np.repeat([0, 1], [100, 100]), np.repeat([0, 1], [270, 30])])
     vectors = np.c_[np.where(classes, 1.5, -1.5), np.zeros((500, 3))] + draw.normal(size=(500, 4))
     rows = np.arange(0, 200, 4)
-    classifier = Classifier(neighbour_space(vectors), rows, classes[rows], 2)
+    classifier = make(neighbour_space(vectors), rows, classes[rows], 2)
     table = class_counts(classifier, {"all": np.arange(200, 500)}, ["a", "b"], shifted=True, repeats=20)
     naive = class_counts(classifier, {"all": np.arange(200, 500)}, ["a", "b"], shifted=False, repeats=20)
     assert abs(table["expected"][1] - 30) < abs(table["raw"][1] - 30) < abs(naive["expected"][1] - 30)

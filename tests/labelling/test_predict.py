@@ -49,7 +49,36 @@ def test_the_rest_of_a_folder_is_predicted_and_counted_by_sample(script, folder,
     assert counts.loc[("all", "bright"), "raw"] == 30
     assert counts.loc["site0", "raw"].sum() == counts.loc["site1", "raw"].sum() == 25
     assert {path.name for path in (run / "figures").iterdir()} == {"counts.png", "most_doubtful.png"}
-    assert "Of the 12 labels 12 are guessed from the others" in done.stdout
+    assert "About 100% of all images are guessed right (" in done.stdout
+    assert "12 labels are too few to tell which images look like none of them: 20 are needed" in done.stdout
+
+
+@pytest.mark.subprocess
+def test_images_that_look_like_no_label_are_unknown_with_their_most_probable_class(script, folder, tmp_path):
+    root = folder("here", 40, 40)
+    for number in range(20):  # of a class that nobody has labelled
+        pixels = np.zeros((16, 16), np.uint8)
+        pixels[:, ::2] = 200 + number
+        Image.fromarray(pixels).save(root / "site0" / f"stripes{number}.png")
+    rows = [f"site{n % 2}/{n}.png,{'bright' if n < 40 else 'dark'}" for n in (*range(12), *range(40, 52))]
+    labels = tmp_path / "labels.csv"
+    labels.write_text("\n".join(["path,label", *rows]))
+    done = script("predict", *SETTINGS, f"data.root={root}", f"data.labels={labels}")
+    run = tmp_path / done.stdout.splitlines()[-1]
+    table = pd.read_csv(run / "predictions.csv").set_index("path")
+    unknown = table["class"] == "unknown"
+    assert unknown[table.index.str.contains("stripes")].all()
+    assert unknown.sum() < 20 + 0.3 * 80
+    assert table.loc[unknown, "probability"].isna().all()
+    assert set(table.loc[unknown, "second_class"]) <= {"bright", "dark"}
+    assert (table.loc[unknown, "second_probability"] >= 0.5).all()
+    counts = pd.read_csv(run / "counts.csv").set_index("class")
+    assert counts.loc["unknown", "raw"] == unknown.sum()
+    assert counts["expected"].sum() == pytest.approx(100, abs=0.2)
+    none = script("predict", *SETTINGS, f"data.root={root}", f"data.labels={labels}", "unknown=null")
+    assert "unknown" not in (tmp_path / none.stdout.splitlines()[-1] / "counts.csv").read_text()
+    wrong = script("predict", *SETTINGS, f"data.root={root}", f"data.labels={labels}", "unknown=10", code=1)
+    assert "unknown=10: give null, or a share between 0 and 1" in wrong.stderr
 
 
 @pytest.mark.subprocess

@@ -56,15 +56,30 @@ def test_other_views_are_refused(session, view, argument):
         session.rows(view, argument)
 
 
-def test_the_accuracy_of_separate_classes_is_estimated_as_high_and_not_from_few_labels(session):
+def test_what_the_labels_tell_is_estimated_after_they_have_changed(session):
     label(session, [0, 1, 2, 30, 31], "x")
-    assert session.state()["accuracy"] is None
+    session.estimate()
+    assert (session.state()["advice"], session.state()["curve"]) == ("", [])
     session.undo("")
-    for name, rows in (("a", range(6)), ("b", range(30, 36)), ("c", range(50, 56))):
+    for name, rows in (("a", range(20)), ("b", range(30, 45)), ("c", range(50, 56))):
         label(session, [*rows], name)
-    correct, count = session.state()["accuracy"]
-    assert count == 18
-    assert correct >= 17
+    assert session.changed.is_set()
+    session.estimate()
+    assert not session.changed.is_set()
+    state = session.state()
+    assert "Another 19 labels are expected to bring" in state["advice"]
+    assert [labels for labels, _ in state["curve"]] == [10, 20, 37, 41, 60]
+    assert all(0.8 < accuracy <= 1 for _, accuracy in state["curve"])
+
+
+def test_the_farthest_from_all_labels_come_first_among_those_unlike_all(session):
+    with pytest.raises(UserError, match="There is no view"):
+        session.rows("unlike")
+    label(session, [0, 1], "a")
+    label(session, [30, 31], "b")
+    rows = session.rows("unlike")
+    assert {PLACE[row] for row in rows[:10]} == {2}
+    assert sorted(rows) == sorted(set(range(60)) - {0, 1, 30, 31})
 
 
 def test_undo_and_other_programs_change_the_guesses(session, tmp_path):

@@ -4,9 +4,17 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_ind
+from scipy.stats import binomtest, ttest_ind
 
-from fewlabels.probing.intervals import Interval, format_interval, format_session, interval, session_spread, welch
+from fewlabels.probing.intervals import (
+    Interval,
+    format_interval,
+    format_session,
+    interval,
+    session_spread,
+    welch,
+    wilson,
+)
 
 
 def test_the_interval_is_students():
@@ -110,3 +118,9 @@ def test_no_interval_is_formatted_as_zero_and_no_mean_as_minus_zero():
     assert format_interval(Interval.symmetric(83.12, 0.05)) == "83.1 ± 0.1"
     assert format_interval(Interval.symmetric(-0.01, 0.5), sign="+") == "+0.0 ± 0.5"
     assert format_session([0.50, 0.54, 0.52, 0.56]) == "46.2–59.8"
+
+
+@pytest.mark.parametrize(("right", "count"), [(0, 5), (12, 12), (7, 10), (950, 1000)])
+def test_the_interval_of_a_share_is_that_of_scipy(right, count):
+    expected = binomtest(right, count).proportion_ci(0.95, method="wilson")
+    assert wilson(right / count, count) == pytest.approx((right / count, expected.low, expected.high), abs=1e-7)

@@ -87,6 +87,11 @@ def _prepare_labelling(cfg: DictConfig, held_back: list[str]) -> DictConfig:
 def _prepare_prediction(cfg: DictConfig, held_back: list[str]) -> DictConfig:
     _check_run(cfg)
     _check_orientations(cfg)
+    if cfg.unknown is not None and not (isinstance(cfg.unknown, float) and 0 < cfg.unknown < 1):
+        raise ConfigError(
+            f"\nunknown={cfg.unknown}: give null, or a share between 0 and 1, such as 0.1: an image is unknown if it "
+            "is farther from all labels than all but that share of the labels are from the others."
+        )
     cfg.data = list(held_back)
     return cfg
 

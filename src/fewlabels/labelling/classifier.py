@@ -1,19 +1,24 @@
-"""Class probabilities of all images from the labels of a few, how sure they are, and how new each image looks."""
+"""Class probabilities of all images from the labels of a few, and which images look like none of them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from fewlabels.probing.intervals import Interval
-from fewlabels.probing.propagation import classify, neighbour_graph, spread
+from fewlabels.core.errors import UserError
+from fewlabels.probing.propagation import spread
 
-FOLDS = 10
-MIN_HELD_OUT = 10
-"""Fewer labels are not held out to estimate an accuracy."""
+if TYPE_CHECKING:
+    from sklearn.neighbors import NearestNeighbors
+
+UNKNOWN = "unknown"
+"""The class of images that look like no label."""
+MIN_CALIBRATION = 20
+"""Fewer labels do not tell how far images of a class are from each other."""
 
 
 @dataclass(frozen=True)
@@ -22,22 +27,22 @@ class Classifier:
 
     Attributes:
         points: float32 [N, D], see `neighbour_space`.
+        graph: [N, N] of their nearest neighbours, see `neighbour_graph`.
         rows: int64 [n] of labelled images.
         labels: int64 [n] their classes.
         classes: K.
+        unknown: Share of the labels that are farther from all others than an image may be from the nearest label
+            before it is called unknown; None: no image is.
         seed: Of held-out parts and of bootstraps.
     """
 
     points: NDArray[np.float32]
+    graph: csr_matrix
     rows: NDArray[np.int64]
     labels: NDArray[np.int64]
     classes: int
+    unknown: float | None = None
     seed: int = 0
-
-    @cached_property
-    def graph(self) -> csr_matrix:
-        """Of nearest neighbours."""
-        return neighbour_graph(self.points)
 
     @cached_property
     def own_labels(self) -> NDArray[np.int64]:
@@ -52,32 +57,56 @@ class Classifier:
         return spread(self.graph, self.rows, self.labels, self.classes)
 
     @cached_property
+    def neighbours(self) -> "NearestNeighbors":
+        """Index of the labelled images."""
+        from sklearn.neighbors import NearestNeighbors
+
+        return NearestNeighbors(n_neighbors=1).fit(self.points[self.rows])
+
+    @cached_property
+    def _nearest(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        distance, place = self.neighbours.kneighbors(self.points)
+        return distance[:, 0].astype(np.float64), place[:, 0].astype(np.int64)
+
+    @property
+    def nearest_label(self) -> NDArray[np.int64]:
+        """Which of the n labels is nearest to each image, [N]."""
+        return self._nearest[1]
+
+    @property
     def novelty(self) -> NDArray[np.float64]:
         """Distance of every image to the nearest labelled one, from 0 to 2, [N]."""
-        nearest = (self.points @ self.points[self.rows].T).max(1).astype(np.float64)
-        return np.sqrt(np.maximum(2 - 2 * nearest, 0))
+        return self._nearest[0]
 
-    def held_out_accuracy(self) -> tuple[int, Interval] | None:
-        """How many labels are guessed right without them and a tenth of the others, and their share with its interval.
+    @cached_property
+    def label_novelty(self) -> NDArray[np.float64]:
+        """Distance of every labelled image to the nearest other one, [n]."""
+        return np.asarray(self.neighbours.kneighbors()[0][:, 0], np.float64)
 
-        None if there are too few. The 95% interval of the share is Wilson's (1927).
-        """
-        from scipy.stats import binomtest
+    @cached_property
+    def threshold(self) -> float:
+        """The novelty above which an image is unknown; infinite without `unknown`, or with too few labels."""
+        if not self.unknown or len(self.rows) < MIN_CALIBRATION:
+            return float("inf")
+        return float(np.quantile(self.label_novelty, 1 - self.unknown))
 
-        count = len(self.rows)
-        if count < MIN_HELD_OUT or len(np.unique(self.labels)) < 2:
-            return None
-        part, correct = np.random.default_rng(self.seed).permutation(count) % FOLDS, 0
-        for fold in range(FOLDS):
-            kept, out = part != fold, part == fold
-            guessed = classify(spread(self.graph, self.rows[kept], self.labels[kept], self.classes)[self.rows[out]])
-            correct += int((guessed == self.labels[out]).sum())
-        low, high = binomtest(correct, count).proportion_ci(0.95, method="wilson")
-        return correct, Interval(correct / count, float(low), float(high))
+    @cached_property
+    def is_unknown(self) -> NDArray[np.bool_]:
+        """Whether an image is unlabelled and farther than `threshold` from all labels, [N]."""
+        return (self.novelty > self.threshold) & (self.own_labels < 0)
 
     def bootstraps(self, repeats: int) -> Iterator[tuple[NDArray[np.float64], NDArray[np.int64]]]:
-        """Yield probabilities [N, K] from labels that are drawn with replacement, and these labels [n]."""
+        """Yield probabilities [N, K] from labels that are drawn with replacement, and which ones these are, [n]."""
         draw = np.random.default_rng(self.seed)
         for _ in range(repeats):
             drawn = draw.integers(0, len(self.rows), len(self.rows))
-            yield spread(self.graph, self.rows[drawn], self.labels[drawn], self.classes), self.labels[drawn]
+            yield spread(self.graph, self.rows[drawn], self.labels[drawn], self.classes), drawn
+
+
+def check_names(classes: list[str], unknown: float | None) -> None:
+    """Refuse a class that is called as images are that look like no label."""
+    if unknown and UNKNOWN in classes:
+        raise UserError(
+            f"A class is named {UNKNOWN!r}, which is what images that look like no label are called. Give it another "
+            "name in the labels, or unknown=null: then all images get the most probable class."
+        )

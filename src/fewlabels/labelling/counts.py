@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fewlabels.labelling.classifier import Classifier
+from fewlabels.labelling.classifier import UNKNOWN, Classifier
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,61 +18,87 @@ INTERVAL = (0.025, 0.975)
 
 
 def class_counts(
-    classifier: Classifier,
-    samples: Mapping[str, NDArray[np.int64]],
-    names: Sequence[str],
-    *,
-    shifted: bool,
+    classifier: Classifier, samples: Mapping[str, NDArray[np.int64]], names: Sequence[str], *, shifted: bool,
     repeats: int = REPEATS,
-) -> "pd.DataFrame":
+) -> "pd.DataFrame":  # fmt: skip
     """Count the images of each class in each sample: those that are labelled, and the others by their probabilities.
 
-    Intervals are of bootstraps over labels and images. They assume that images of a class look like its labelled ones.
+    Intervals are of bootstraps over labels and images: they assume that images of a class look like its labelled ones.
 
     Args:
         classifier: Of K classes.
         samples: {name: rows of its images}.
-        names: [K], of the classes.
-        shifted: Whether the labels come from other images than those that are counted.
+        names: [K].
+        shifted: Whether the labels are of other images than those that are counted.
         repeats: Bootstraps.
 
     Returns:
-        A row per sample and class; columns sample, class, labelled, predicted (the most probable class), raw (their
-        sum), and expected with low and high, its 95% interval.
+        A row per sample and class, and of unknown images: sample, class, labelled, predicted, raw (the sum of both),
+        expected, and its interval, low and high.
     """
     import pandas as pd
 
-    own = classifier.own_labels
+    own, probabilities = classifier.own_labels, classifier.probabilities
     free = {name: rows[own[rows] < 0] for name, rows in samples.items()}
+    guessed = np.where(classifier.is_unknown, len(names), probabilities.argmax(1))
     drawn = _drawn(classifier, free, repeats, shifted=shifted)
-    parts = []
+    classes = [*names, UNKNOWN] if np.isfinite(classifier.threshold) else [*names]
+    tables = []
     for name, rows in samples.items():
-        probabilities = classifier.probabilities[free[name]]
-        labelled = np.bincount(own[rows][own[rows] >= 0], minlength=len(names))
-        predicted = np.bincount(probabilities.argmax(1), minlength=len(names))
-        expected = _expected(probabilities, classifier.labels, shifted=shifted)
+        found = own[rows][own[rows] >= 0], guessed[free[name]]
+        labelled, predicted = (np.bincount(numbers, minlength=len(classes)) for numbers in found)
+        expected = _expected(classifier, probabilities, free[name], shifted=shifted)
         low, high = np.quantile(drawn[name], INTERVAL, axis=0)
         ends = {"expected": expected, "low": np.minimum(low, expected), "high": np.maximum(high, expected)}
         columns = {"labelled": labelled, "predicted": predicted, "raw": labelled + predicted}
-        columns |= {key: (labelled + value).round(1) for key, value in ends.items()}
-        parts.append(pd.DataFrame({"sample": name, "class": list(names)} | columns))
-    return pd.concat(parts, ignore_index=True)
+        columns |= {key: (labelled + value[: len(classes)]).round(1) for key, value in ends.items()}
+        tables.append(pd.DataFrame({"sample": name, "class": classes, **columns}))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _drawn(
     classifier: Classifier, free: Mapping[str, NDArray[np.int64]], repeats: int, *, shifted: bool
 ) -> dict[str, list[NDArray[np.float64]]]:
-    """Expected numbers [K] of each sample's unlabelled images, of images and labels drawn with replacement."""
+    """Expected numbers [K + 1] of each sample's unlabelled images, of images and labels drawn with replacement."""
     draw = np.random.default_rng(classifier.seed + 1)
     drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in free}
     for probabilities, labels in classifier.bootstraps(repeats):
         for name, rows in free.items():
             images = rows[draw.integers(0, max(len(rows), 1), len(rows))]
-            drawn[name].append(_expected(probabilities[images], labels, shifted=shifted))
+            drawn[name].append(_expected(classifier, probabilities, images, labels, shifted=shifted))
     return drawn
 
 
-def _expected(probabilities: NDArray[np.float64], labels: NDArray[np.int64], *, shifted: bool) -> NDArray[np.float64]:
+def _expected(
+    classifier: Classifier,
+    probabilities: NDArray[np.float64],
+    images: NDArray[np.int64],
+    drawn: NDArray[np.int64] | None = None,
+    *,
+    shifted: bool,
+) -> NDArray[np.float64]:
+    """Expected numbers of unlabelled images of each class, and of unknown ones, [K + 1].
+
+    Among the images of the labelled classes as many are far from all labels as labels are from each other. If there are
+    more, the excess is unknown: the farthest images. All others count to the classes by their probabilities.
+
+    Args:
+        classifier: Tells which images are far.
+        probabilities: [N, K], of these labels.
+        images: Rows of images, which may occur several times.
+        drawn: int64 [n] of the classifier's labels; None: each once.
+        shifted: See `class_counts`.
+    """
+    drawn = np.arange(len(classifier.rows)) if drawn is None else drawn
+    far, share = classifier.is_unknown[images].sum(), (classifier.label_novelty[drawn] > classifier.threshold).mean()
+    unknown = max(round((far - share * len(images)) / (1 - share)), 0) if share < 1 else 0
+    nearest = images[np.argsort(classifier.novelty[images], kind="stable")][: len(images) - unknown]
+    return np.append(_class_numbers(probabilities[nearest], classifier.labels[drawn], shifted=shifted), unknown)
+
+
+def _class_numbers(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64], *, shifted: bool
+) -> NDArray[np.float64]:
     """Expected number of images of each class, [K], from their probabilities [M, K]: their sum.
 
     If classes may be differently common where the labels come from (`shifted`), probabilities are corrected to the

@@ -13,10 +13,12 @@ from fewlabels.data.splits.keys import group_names
 from fewlabels.evaluation.result import save_figures
 from fewlabels.figures.dataset import estimated_counts_figure
 from fewlabels.figures.galleries import MAX_SHOWN, contact_sheet
-from fewlabels.labelling.classifier import Classifier
+from fewlabels.labelling.classifier import MIN_CALIBRATION, UNKNOWN, Classifier, check_names
 from fewlabels.labelling.counts import class_counts
 from fewlabels.labelling.ecotaxa import MAX_SIDE, Prediction, write_ecotaxa
 from fewlabels.labelling.embedded import EmbeddedImages, embed_images, load_source
+from fewlabels.labelling.learning import advice, learning
+from fewlabels.probing.propagation import neighbour_graph
 from fewlabels.probing.selection import neighbour_space
 
 if TYPE_CHECKING:
@@ -54,14 +56,19 @@ def predict(settings: dict[str, Any], directory: Path) -> None:
     images = embed_images(load_source(settings), settings["orientations"])
     known = labelled_images(settings, images)
     points = neighbour_space(np.concatenate([known.vectors, images.embeddings.vectors]))
-    classifier = Classifier(points, known.rows, known.labels, len(known.classes), settings["seed"])
+    check_names(known.classes, settings["unknown"])
+    classifier = Classifier(
+        points, neighbour_graph(points), known.rows, known.labels, len(known.classes), settings["unknown"],
+        settings["seed"],
+    )  # fmt: skip
     table = predictions_table(images, known, classifier)
     write_text(directory / "predictions.csv", table.to_csv(index=False))
     samples = sample_rows(images, settings["sample"], len(known.vectors))
     counts = class_counts(classifier, samples, known.classes, shifted=len(known.vectors) > 0)
     write_text(directory / "counts.csv", counts.to_csv(index=False))
     total = counts[counts["sample"] == "all"]
-    doubtful = np.argsort(table["probability"].to_numpy(), kind="stable")[:MAX_SHOWN]
+    guesses = table[table["class"] != UNKNOWN]
+    doubtful = guesses.index.to_numpy()[np.argsort(guesses["probability"].to_numpy(float), kind="stable")[:MAX_SHOWN]]
     names = [f"{table['class'][row]}\n{100 * table['probability'][row]:.0f}%" for row in doubtful]
     save_figures({
         "counts": (estimated_counts_figure(total, synthetic=images.data.synthetic), "Counts"),
@@ -101,7 +108,11 @@ def labelled_images(settings: dict[str, Any], images: EmbeddedImages) -> Known:
 
 
 def predictions_table(images: EmbeddedImages, known: Known, classifier: Classifier) -> "pd.DataFrame":
-    """A row per image: path, class, probability, second class with its probability, novelty, and "label" or "guess"."""
+    """A row per image: path, class, probability, second class with its probability, novelty, and "label" or "guess".
+
+    The class of an image that looks like no label is "unknown", without a probability, and its most probable class is
+    the second one.
+    """
     import pandas as pd
 
     probabilities = classifier.probabilities[len(known.vectors) :]
@@ -111,11 +122,15 @@ def predictions_table(images: EmbeddedImages, known: Known, classifier: Classifi
     first, second = order[:, 0].copy(), order[:, 1].copy()
     second[given] = np.where(first[given] == own[given], second[given], first[given])
     first[given] = own[given]
-    every, names = np.arange(len(own)), np.array(known.classes, object)
+    every, names = np.arange(len(own)), np.array([*known.classes, UNKNOWN], object)
     sure = np.where(own >= 0, 1.0, probabilities[every, first])
+    other = np.where(own >= 0, 0.0, probabilities[every, second])
+    unlike = classifier.is_unknown[len(known.vectors) :]
+    first, second = np.where(unlike, len(known.classes), first), np.where(unlike, first, second)
+    sure, other = np.where(unlike, np.nan, sure), np.where(unlike, sure, other)
     return pd.DataFrame({
         "path": images.data.paths, "class": names[first], "probability": sure.round(4), "second_class": names[second],
-        "second_probability": np.where(own >= 0, 0.0, probabilities[every, second]).round(4),
+        "second_probability": other.round(4),
         "novelty": classifier.novelty[len(known.vectors) :].round(4), "from": np.where(own >= 0, "label", "guess"),
     }, dtype=object)  # fmt: skip
 
@@ -150,13 +165,13 @@ def _export(table: "pd.DataFrame", images: EmbeddedImages, directory: Path) -> N
 
 
 def _report(classifier: Classifier, total: "pd.DataFrame", directory: Path) -> None:
+    if classifier.unknown and len(classifier.rows) < MIN_CALIBRATION:
+        log.warning("%d labels are too few to tell which images look like none of them: %d are needed. Every image "
+                    "gets the most probable class.", len(classifier.rows), MIN_CALIBRATION)  # fmt: skip
     for row in total.sort_values("expected", ascending=False).to_dict("records"):
         log.info("%s: %.0f (95%% interval %.0f to %.0f); predictions counted: %d",
                  row["class"], row["expected"], row["low"], row["high"], row["raw"])  # fmt: skip
-    if accuracy := classifier.held_out_accuracy():
-        correct, share = accuracy
-        log.info("Of the %d labels %d are guessed from the others: %.0f%% (95%% interval %.0f to %.0f). Labels that "
-                 "were chosen to cover all images are harder to guess than others.", len(classifier.rows), correct,
-                 100 * share.mean, 100 * share.low, 100 * share.high)  # fmt: skip
+    if found := learning(classifier):
+        log.info("%s", advice(found))
     log.info("Predictions: %s", directory / "predictions.csv")
     log.info("Counts: %s", directory / "counts.csv")

@@ -23,7 +23,7 @@ from fewlabels.labelling.session import Board, LabellingSession
 
 HOST = "127.0.0.1"
 COOKIE = "fewlabels_token"
-PAGE = {"": "index.html", "app.js": "app.js", "map.js": "map.js", "grid.js": "grid.js", "style.css": "style.css"}
+PAGE = ("index.html", "app.js", "curve.js", "grid.js", "map.js", "style.css")
 TYPES = {"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
 MAX_BODY = 10_000_000
 
@@ -95,12 +95,12 @@ async def _index(request: Request) -> Response:
         response: Response = RedirectResponse("/", 303)
         response.set_cookie(COOKIE, request.app.state.token, httponly=True, samesite="strict")
         return response
-    return _file(PAGE[""])
+    return _file("index.html")
 
 
 async def _static(request: Request) -> Response:
     name = request.path_params["name"]
-    return _file(PAGE[name]) if name in PAGE else PlainTextResponse("There is no such file.", 404)
+    return _file(name) if name in PAGE else PlainTextResponse("There is no such file.", 404)
 
 
 def _file(name: str) -> Response:

@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 
 from fewlabels.core.errors import UserError
 from fewlabels.data.splits.labels import normal_path
+from fewlabels.labelling.classifier import Classifier
 from fewlabels.labelling.embedded import EmbeddedImages
 from fewlabels.labelling.labels_file import LabelsFile
+from fewlabels.labelling.learning import Learning, advice, learning
 from fewlabels.labelling.suggest import choose
 from fewlabels.probing.projections import MIN_SAMPLES, principal_components, umap_projection
-from fewlabels.probing.propagation import classify, neighbour_graph, spread, uncertainty
+from fewlabels.probing.propagation import classify, neighbour_graph, uncertainty
 from fewlabels.probing.selection import cluster
 
 log = logging.getLogger(__name__)
 CLUSTERS = 40
 SUGGESTIONS = 24
-FOLDS = 5
-MIN_ESTIMATE = 10
-"""Fewer labels are too few to estimate an accuracy by cross-validation."""
+QUIET = 1.0
 
 
 class LabellingSession:
@@ -42,6 +42,9 @@ class LabellingSession:
         self.clusters = cluster(images.points, min(CLUSTERS, len(images.points)))
         self.lock = threading.RLock()
         self.version = 0
+        self.classifier: Classifier | None = None
+        self.learning: Learning | None = None
+        self.changed = threading.Event()  # since the last estimate
         self._update()
 
     def _update(self) -> None:
@@ -52,25 +55,31 @@ class LabellingSession:
         for row, label in known.items():
             self.labels[row] = self.classes.index(label)
         rows = np.flatnonzero(self.labels >= 0)
+        self.classifier = None
         self.probabilities = np.zeros((len(self.paths), len(self.classes)))
         if len(rows):
-            self.probabilities = spread(self.graph, rows, self.labels[rows], len(self.classes))
+            self.classifier = Classifier(self.images.points, self.graph, rows, self.labels[rows], len(self.classes))
+            self.probabilities = self.classifier.probabilities
         self.guesses = classify(self.probabilities) if len(rows) else np.full(len(self.paths), -1, np.int64)
         self.doubt = uncertainty(self.probabilities) if len(rows) else np.zeros(len(self.paths))
-        self.accuracy = self._cross_validated(rows)
         self.version += 1
+        self.changed.set()
 
-    def _cross_validated(self, rows: NDArray[np.int64]) -> tuple[int, int] | None:
-        """How many of how many labels are guessed from the others, in `FOLDS` parts; None if there are too few."""
-        if len(rows) < MIN_ESTIMATE or len(self.classes) < 2:
-            return None
-        part = np.random.default_rng(0).permutation(len(rows)) % FOLDS
-        correct = 0
-        for held in range(FOLDS):
-            kept, out = rows[part != held], rows[part == held]
-            guessed = classify(spread(self.graph, kept, self.labels[kept], len(self.classes))[out])
-            correct += int((guessed == self.labels[out]).sum())
-        return correct, len(rows)
+    def estimate(self) -> None:
+        """Compute what the labels tell about the guesses, which takes seconds for 30,000 images; see `learning`."""
+        with self.lock:
+            self.changed.clear()
+            classifier = self.classifier
+        found = learning(classifier) if classifier else None
+        with self.lock:
+            self.learning = found
+
+    def keep_estimating(self) -> None:
+        """Estimate anew whenever labels have changed and then `QUIET` seconds have passed without a change; no end."""
+        while self.changed.wait():
+            self.changed.clear()
+            if not self.changed.wait(QUIET):
+                self.estimate()
 
     def refresh(self) -> None:
         """Take over what another program wrote into labels.csv."""
@@ -109,7 +118,7 @@ class LabellingSession:
             return [self.row_of[path] for path in change.before if path in self.row_of] if change else []
 
     def state(self) -> dict[str, Any]:
-        """What the page shows beside images: classes with their numbers of labels and guesses, and the accuracy."""
+        """What the page shows beside images: classes with their numbers of labels and guesses, and the estimates."""
         with self.lock:
             labels, guesses = Counter(self.labels.tolist()), Counter(self.guesses[self.labels < 0].tolist())
             return {
@@ -117,15 +126,24 @@ class LabellingSession:
                 "labelled": int((self.labels >= 0).sum()), "clusters": int(self.clusters.max()) + 1,
                 "classes": [{"name": name, "labels": labels[k], "guesses": guesses[k]}
                             for k, name in enumerate(self.classes)],
-                "accuracy": self.accuracy,
+                "advice": advice(self.learning) if self.learning else "",
+                "curve": self._curve(),
             }  # fmt: skip
+
+    def _curve(self) -> list[tuple[int, float]]:
+        """Accuracy against the number of labels, the last of them expected."""
+        if not self.learning or not self.learning.gain:
+            return []
+        found, gain = self.learning, self.learning.gain
+        reached = found.accuracy.mean
+        return [*found.curve, (found.labels, reached), (found.labels + found.more, min(reached + gain.mean, 1.0))]
 
     def rows(self, view: str, argument: str = "") -> list[int]:
         """The images of a view, in its order.
 
         Args:
-            view: "suggestions", "doubtful", "guess" (of a class, the most certain first), "label" (of a class),
-                "cluster" (by its number), "near" (a row), or "all".
+            view: "suggestions", "doubtful", "unlike" (the farthest from all labels first), "guess" (of a class, the
+                most certain first), "label" (of a class), "cluster" (by its number), "near" (a row), or "all".
             argument: The class, the number or the row.
 
         Raises:
@@ -137,6 +155,8 @@ class LabellingSession:
                 return list(range(len(self.paths)))
             if view == "doubtful":
                 return [int(row) for row in free[np.argsort(-self.doubt[free], kind="stable")]]
+            if view == "unlike" and self.classifier:
+                return [int(row) for row in free[np.argsort(-self.classifier.novelty[free], kind="stable")]]
             if view in ("guess", "label") and argument in self.classes:
                 return self._of_class(view, self.classes.index(argument), free)
             if view == "cluster" and argument.isdecimal():
@@ -180,7 +200,7 @@ class Board:
         self.done += count
 
     def prepare(self, make: Callable[[], LabellingSession]) -> None:
-        """Make the session, then the map; in a thread of its own."""
+        """Make the session, then the map, then estimate after every change; in a thread of its own, without an end."""
         try:
             session = make()
             points = session.images.points
@@ -190,6 +210,7 @@ class Board:
                 self.plane = umap_projection(points)
                 with session.lock:
                     session.version += 1  # the page draws its map anew
+            session.keep_estimating()
         except Exception as error:
             self.failure = str(error)
             log.exception("The labelling page could not be prepared")

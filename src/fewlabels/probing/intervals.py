@@ -101,6 +101,17 @@ def session_spread(values: Sequence[float] | NDArray[np.float64]) -> tuple[float
     return max(float(values.mean() - half), 0.0), min(float(values.mean() + half), 1.0)
 
 
+def wilson(share: float, count: float) -> Interval:
+    """A share of `count` independent trials, and its 95% interval (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212).
+
+    Unlike the share of bootstraps it has a width if all trials agree; `count` need not be whole.
+    """
+    z = 1.959964
+    centre, shrink = (share + z**2 / (2 * count)), 1 + z**2 / count
+    half = z * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return Interval(share, max(float((centre - half) / shrink), 0.0), min(float((centre + half) / shrink), 1.0))
+
+
 def interval_table(table: "pd.DataFrame") -> "pd.DataFrame":
     """Both intervals of every cell of a label-efficiency table, as fractions; empty where there is none.
 

@@ -1,6 +1,7 @@
 // The labelling page: state, views, keys. Every label is on disk before the page shows it.
 
 import { Grid } from "/grid.js";
+import { drawCurve } from "/curve.js";
 import { colour, drawMap } from "/map.js";
 
 const $ = (id) => document.getElementById(id);
@@ -40,6 +41,7 @@ async function showView() {
 
 function fillViews() {
   const options = [["Suggested next", ["suggestions", ""]], ["Most doubtful", ["doubtful", ""]]];
+  if (state.classes.length) options.push(["Unlike all labels", ["unlike", ""]]);
   if (lasso.length) options.push(["Lasso on the map", ["lasso", ""]]);
   if (near !== null) options.push([`Nearest to image ${near}`, ["near", String(near)]]);
   for (const { name, labels, guesses } of state.classes) {
@@ -55,9 +57,8 @@ function fillViews() {
 
 function showState(next) {
   state = next;
-  const accuracy = state.accuracy && `; of the ${state.accuracy[1]} labels ${state.accuracy[0]} are guessed from the others`;
-  $("progress").textContent =
-    `${state.labelled.toLocaleString()} of ${state.images.toLocaleString()} images labelled${accuracy ?? ""}`;
+  $("progress").textContent = `${state.labelled.toLocaleString()} of ${state.images.toLocaleString()} images labelled`;
+  showEstimate(state);
   $("names").replaceChildren(...state.classes.map(({ name }) => new Option(name)));
   $("classes").replaceChildren(...state.classes.map(({ name, labels, guesses }, k) => {
     const item = document.createElement("li"), button = document.createElement("button");
@@ -72,6 +73,14 @@ function showState(next) {
     return item;
   }));
   fillViews();
+}
+
+/** What the labels tell about the guesses: it comes some seconds after them. */
+function showEstimate({ advice, curve }) {
+  if ($("advice").textContent === advice) return;
+  $("advice").textContent = advice;
+  $("curve").hidden = !curve.length;
+  if (curve.length) drawCurve($("curve"), curve);
 }
 
 async function updateMap() {
@@ -183,6 +192,8 @@ async function poll() {
       showState(next);
       grid.refresh();
       await updateMap();
+    } else {
+      showEstimate(next);
     }
   } catch (error) {
     say(error.message);
