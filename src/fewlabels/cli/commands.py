@@ -85,7 +85,15 @@ def _prepare_labelling(cfg: DictConfig, held_back: list[str]) -> DictConfig:
 
 
 def _prepare_prediction(cfg: DictConfig, held_back: list[str]) -> DictConfig:
+    from fewlabels.labelling.formats.export import FORMATS
+
     _check_run(cfg)
+    names = [cfg.formats] if isinstance(cfg.formats, str) else list(cfg.formats or ())
+    if unknown := [str(name) for name in names if name not in FORMATS]:
+        raise ConfigError(
+            f"\nformats={','.join(unknown)}: choose from {', '.join(FORMATS)}, such as formats=[ecotaxa]."
+        )
+    cfg.formats = names
     _check_orientations(cfg)
     cfg.data = list(held_back)
     return cfg
