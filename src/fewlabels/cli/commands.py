@@ -99,6 +99,13 @@ def _prepare_prediction(cfg: DictConfig, held_back: list[str]) -> DictConfig:
     return cfg
 
 
+def _prepare_import(cfg: DictConfig, _: list[str]) -> DictConfig:
+    if not cfg.export or not cfg.to:
+        raise ConfigError("\nGive export=FILE.zip, which EcoTaxa exported (or a folder), and to=FOLDER, a new one.")
+    cfg.export = [cfg.export] if isinstance(cfg.export, str) else cfg.export
+    return cfg
+
+
 def _check_run(cfg: DictConfig) -> None:
     if cfg.run is None:
         raise ConfigError("\nrun=null: give run=RUN_DIR, or run=imagenet: the network that embeds the images.")
@@ -162,6 +169,14 @@ def _predict(cfg: DictConfig) -> Path:
     return current_run_dir()
 
 
+def _import_ecotaxa(cfg: DictConfig) -> Path:
+    """Import what EcoTaxa exported."""
+    from fewlabels.labelling.formats.import_ecotaxa import import_ecotaxa
+
+    import_ecotaxa([str(path) for path in cfg.export], str(cfg.to))
+    return current_run_dir()
+
+
 def _with_network(cfg: DictConfig) -> dict[str, Any]:
     """The settings in plain containers, with a run directory in the place of imagenet or random."""
     from fewlabels.core.distributed import keep_freed_memory
@@ -186,6 +201,8 @@ COMMANDS = {
         Command("label", "Label images on a page in the browser.", _of_the_data, _as_it_is, _prepare_labelling, _label),
         Command("predict", "Classes of all images from the labels of some, and counts with intervals.", _of_the_data,
                 _as_it_is, _prepare_prediction, _predict),
+        Command("import_ecotaxa", "Images and labels from an export of EcoTaxa.", lambda _: [], _as_it_is,
+                _prepare_import, _import_ecotaxa),
     )
 }  # fmt: skip
 
@@ -218,3 +235,8 @@ def label() -> None:
 def predict() -> None:
     """`python src/predict.py`."""
     run_app(COMMANDS["predict"])
+
+
+def import_ecotaxa() -> None:
+    """`python src/import_ecotaxa.py`."""
+    run_app(COMMANDS["import_ecotaxa"])
