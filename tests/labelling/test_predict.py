@@ -1,5 +1,6 @@
 """Predictions and counts by the script, of the folder that is labelled and of another one."""
 
+import json
 import zipfile
 
 import numpy as np
@@ -85,13 +86,41 @@ def test_images_that_look_like_no_label_are_unknown_with_their_most_probable_cla
 def test_labels_of_one_folder_predict_another(script, folder, tmp_path):
     known, new = folder("known", 30, 30), folder("new", 5, 25)
     done = script("predict", *SETTINGS, f"data.root={new}", f"labelled.root={known}",
-                  f"labelled.labels={tmp_path / 'known.csv'}", "ecotaxa=true")  # fmt: skip
+                  f"labelled.labels={tmp_path / 'known.csv'}",
+                  "formats=[ecotaxa,folders,fiftyone,embedding_atlas]")  # fmt: skip
     run = tmp_path / done.stdout.splitlines()[-1]
     table = pd.read_csv(run / "predictions.csv")
     assert (len(table), set(table["from"])) == (30, {"guess"})
     assert table["class"].value_counts().to_dict() == {"dark": 25, "bright": 5}
     with zipfile.ZipFile(run / "ecotaxa_1.zip") as archive:
         assert len(archive.namelist()) == 31
+    sizes = {path.name: len(list(path.iterdir())) for path in (run / "classes").iterdir()}
+    assert sizes == {"dark": 25, "bright": 5}
+    assert len(json.loads((run / "fiftyone" / "labels.json").read_text())["labels"]) == 30
+    assert pd.read_parquet(run / "embedding_atlas.parquet")["path"].tolist() == table["path"].tolist()
+
+
+@pytest.mark.subprocess
+def test_an_unknown_format_is_refused_with_those_that_there_are(script, folder, tmp_path):
+    done = script("predict", *SETTINGS, f"data.root={folder('here', 6, 6)}", "formats=[ecotaxa,zooniverse]", code=1)
+    assert "formats=zooniverse: choose from ecotaxa, folders, fiftyone, embedding_atlas" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.subprocess
+def test_images_may_be_in_an_inner_folder_that_the_dataset_knows(script, folder, tmp_path):
+    folder("outer/flowers", 6, 6)
+    for name in (f"site{number % 2}/{number}.png" for number in range(12)):  # the same images as classes
+        file = tmp_path / "outer" / "flowers" / name
+        target = file.parents[1] / ("bright" if int(file.stem) < 6 else "dark") / file.name
+        target.parent.mkdir(exist_ok=True)
+        file.rename(target)
+    for site in ("site0", "site1"):
+        (tmp_path / "outer" / "flowers" / site).rmdir()
+    done = script("predict", "run=random", "data=flowers", "data.size=32", f"data.root={tmp_path / 'outer'}",
+                  "formats=folders")  # fmt: skip
+    links = list((tmp_path / done.stdout.splitlines()[-1] / "classes").glob("*/*"))
+    assert sorted(link.resolve().parent.name for link in links) == ["bright"] * 6 + ["dark"] * 6
 
 
 @pytest.mark.subprocess

@@ -85,7 +85,15 @@ def _prepare_labelling(cfg: DictConfig, held_back: list[str]) -> DictConfig:
 
 
 def _prepare_prediction(cfg: DictConfig, held_back: list[str]) -> DictConfig:
+    from fewlabels.labelling.formats.export import FORMATS
+
     _check_run(cfg)
+    names = [cfg.formats] if isinstance(cfg.formats, str) else list(cfg.formats or ())
+    if unknown := [str(name) for name in names if name not in FORMATS]:
+        raise ConfigError(
+            f"\nformats={','.join(unknown)}: choose from {', '.join(FORMATS)}, such as formats=[ecotaxa]."
+        )
+    cfg.formats = names
     _check_orientations(cfg)
     if cfg.unknown is not None and not (isinstance(cfg.unknown, float) and 0 < cfg.unknown < 1):
         raise ConfigError(
@@ -93,6 +101,13 @@ def _prepare_prediction(cfg: DictConfig, held_back: list[str]) -> DictConfig:
             "is farther from all labels than all but that share of the labels are from the others."
         )
     cfg.data = list(held_back)
+    return cfg
+
+
+def _prepare_import(cfg: DictConfig, _: list[str]) -> DictConfig:
+    if not cfg.export or not cfg.to:
+        raise ConfigError("\nGive export=FILE.zip, which EcoTaxa exported (or a folder), and to=FOLDER, a new one.")
+    cfg.export = [cfg.export] if isinstance(cfg.export, str) else cfg.export
     return cfg
 
 
@@ -159,6 +174,14 @@ def _predict(cfg: DictConfig) -> Path:
     return current_run_dir()
 
 
+def _import_ecotaxa(cfg: DictConfig) -> Path:
+    """Import what EcoTaxa exported."""
+    from fewlabels.labelling.formats.import_ecotaxa import import_ecotaxa
+
+    import_ecotaxa([str(path) for path in cfg.export], str(cfg.to))
+    return current_run_dir()
+
+
 def _with_network(cfg: DictConfig) -> dict[str, Any]:
     """The settings in plain containers, with a run directory in the place of imagenet or random."""
     from fewlabels.core.distributed import keep_freed_memory
@@ -183,6 +206,8 @@ COMMANDS = {
         Command("label", "Label images on a page in the browser.", _of_the_data, _as_it_is, _prepare_labelling, _label),
         Command("predict", "Classes of all images from the labels of some, and counts with intervals.", _of_the_data,
                 _as_it_is, _prepare_prediction, _predict),
+        Command("import_ecotaxa", "Images and labels from an export of EcoTaxa.", lambda _: [], _as_it_is,
+                _prepare_import, _import_ecotaxa),
     )
 }  # fmt: skip
 
@@ -215,3 +240,8 @@ def label() -> None:
 def predict() -> None:
     """`python src/predict.py`."""
     run_app(COMMANDS["predict"])
+
+
+def import_ecotaxa() -> None:
+    """`python src/import_ecotaxa.py`."""
+    run_app(COMMANDS["import_ecotaxa"])

@@ -1,6 +1,7 @@
 """Protocols between packages: what a data module offers to methods, callbacks, training and evaluation."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard
 
 from numpy.typing import NDArray
@@ -91,10 +92,12 @@ class ImageData(DataModule, Protocol):
 
     Attributes:
         keys: [N]; images with equal keys lie on one side of every split.
+        folder: Where the files are that `paths` are relative to; None if the images are no files.
         cache_dir: Folder of what is computed once, as configured; None: the default one.
     """
 
     keys: list[str]
+    folder: Path | None
     cache_dir: str | None
 
     @property

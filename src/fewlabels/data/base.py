@@ -56,6 +56,7 @@ class ImageDataModule(TableDataModule):
         labels: int64 [N]; -1 for unlabelled images and those of excluded classes (the latter are in no split).
         keys: [N]; images with equal keys lie on one side of every split.
         digests: int64 [N] of the files' content.
+        folder: Where the files are that `paths` are relative to: `root`, or a folder in it; None if there are none.
         notices: Sentences that logs and reports should repeat.
 
     Raises:
@@ -66,6 +67,7 @@ class ImageDataModule(TableDataModule):
     modality: Modality = "images"
     sources: tuple[str, ...] = ("auto", "folder")  # accepted values of `source`
     official_test = False  # whether the dataset's own test images are the test split
+    folder: Path | None = None
     _store: Store | None = None
     layouts: tuple[str, ...] = ()  # subfolders of the root that may contain the class folders
 
@@ -97,8 +99,8 @@ class ImageDataModule(TableDataModule):
     ) -> None:
         super().__init__()
         self.root, self.source, self.download, self.cache_dir = root, source, download, cache_dir
-        self.size, self.channels, self.resize = size, channels, resize
-        self.batch_size, self.seed, self.steps_per_epoch = batch_size, seed, steps_per_epoch
+        self.size, self.channels, self.resize, self.labelled_only = size, channels, resize, False
+        self.batch_size, self.seed, self.steps_per_epoch, self.notices = batch_size, seed, steps_per_epoch, list[str]()
         self.val_fraction, self.test_fraction, self.label_fraction = val_fraction, test_fraction, label_fraction
         self.seen, self.unseen, self.min_class_size = seen, unseen, min_class_size
         self.split_seed, self.split_by, self.group, self.labels_file = split_seed, split_by, group, labels
@@ -108,7 +110,6 @@ class ImageDataModule(TableDataModule):
         )  # fmt: skip
         assignment.check_label_fraction(label_fraction)
         self.mean, self.std = setting_checks.normalisation(mean, std, channels)
-        self.labelled_only, self.notices = False, list[str]()
 
     def find_source(self) -> Source:
         """Find the images; download or synthesise them if the settings allow it.
@@ -130,7 +131,7 @@ class ImageDataModule(TableDataModule):
                 return self.make_synthetic()
             elif not root.exists():
                 raise UserError(f"data.root={root} does not exist. Give {setting_checks.remedy(self.sources)}.")
-        root = next((root / layout for layout in self.layouts if (root / layout).is_dir()), root)
+        self.folder = root = next((root / layout for layout in self.layouts if (root / layout).is_dir()), root)
         return folder_source(root, self.name, resize=self.resize, size=self.size, channels=self.channels)
 
     def make_synthetic(self) -> Source:
@@ -176,8 +177,7 @@ class ImageDataModule(TableDataModule):
         """Choose the classes, given the class name of every image, str [N]; "" means unlabelled."""
         sizes, smallest = Counter(names[names != ""].tolist()), self.min_class_size
         chosen = classes.choose_classes(sizes, self.seen, self.unseen, min_class_size=smallest, seed=self.split_seed)
-        self.seen_classes, self.unseen_classes = chosen.seen, chosen.unseen
-        self.classes = chosen.seen + chosen.unseen
+        self.seen_classes, self.unseen_classes, self.classes = chosen.seen, chosen.unseen, chosen.seen + chosen.unseen
         self.notices += setting_checks.excluded_notices(chosen.excluded, sizes, smallest)
 
     def _split(self, names: np.ndarray) -> None:

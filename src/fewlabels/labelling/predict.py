@@ -15,8 +15,8 @@ from fewlabels.figures.dataset import estimated_counts_figure
 from fewlabels.figures.galleries import MAX_SHOWN, contact_sheet
 from fewlabels.labelling.classifier import MIN_CALIBRATION, UNKNOWN, Classifier, check_names
 from fewlabels.labelling.counts import class_counts
-from fewlabels.labelling.ecotaxa import MAX_SIDE, Prediction, write_ecotaxa
 from fewlabels.labelling.embedded import EmbeddedImages, embed_images, load_source
+from fewlabels.labelling.formats.export import check_formats, export
 from fewlabels.labelling.learning import advice, learning
 from fewlabels.probing.propagation import neighbour_graph
 from fewlabels.probing.selection import neighbour_space
@@ -51,9 +51,11 @@ def predict(settings: dict[str, Any], directory: Path) -> None:
         directory: Where to write.
 
     Raises:
-        UserError: As `load_source` and `embed_images`; there are no labels, or they are of a single class.
+        UserError: As `load_source`, `embed_images` and `export`; there are no labels, or they are of a single class.
     """
-    images = embed_images(load_source(settings), settings["orientations"])
+    source = load_source(settings)
+    check_formats(settings["formats"], source.data)
+    images = embed_images(source, settings["orientations"])
     known = labelled_images(settings, images)
     points = neighbour_space(np.concatenate([known.vectors, images.embeddings.vectors]))
     check_names(known.classes, settings["unknown"])
@@ -78,8 +80,7 @@ def predict(settings: dict[str, Any], directory: Path) -> None:
         ), "Most doubtful"),
     }, directory)  # fmt: skip
     _report(classifier, total, directory)
-    if settings["ecotaxa"]:
-        _export(table, images, directory)
+    export(settings["formats"], table, images, known.classes, directory)
 
 
 def labelled_images(settings: dict[str, Any], images: EmbeddedImages) -> Known:
@@ -150,18 +151,6 @@ def sample_rows(images: EmbeddedImages, sample: str | int | None, first: int) ->
             found.setdefault(name, []).append(first + row)
     rows = {name: np.array(found[name], np.int64) for name in sorted(found)}
     return rows | {"all": np.arange(first, first + len(names))}
-
-
-def _export(table: "pd.DataFrame", images: EmbeddedImages, directory: Path) -> None:
-    """Write archives for EcoTaxa."""
-    columns = zip(table["path"], table["class"], table["from"] == "label", table["probability"], strict=True)
-    predictions = [Prediction(path, name, bool(given), float(score)) for path, name, given, score in columns]
-    if not images.data.root:
-        raise UserError(f"ecotaxa=true needs image files, and data={images.data.name} has none in data.root.")
-    archives, shrunk = write_ecotaxa(predictions, Path(images.data.root).expanduser(), directory)
-    if shrunk:
-        log.warning("%d images of more than %d pixels were shrunk, such as %s.", len(shrunk), MAX_SIDE, shrunk[0])
-    log.info("For EcoTaxa: %s", ", ".join(map(str, archives)))
 
 
 def _report(classifier: Classifier, total: "pd.DataFrame", directory: Path) -> None:

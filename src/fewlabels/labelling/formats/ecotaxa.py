@@ -2,20 +2,24 @@
 
 import csv
 import io
+import os
+import re
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from PIL import Image
 
-from fewlabels.core.atomic_io import atomic_write
 from fewlabels.core.errors import UserError
 from fewlabels.data.image_store.decode import FORMATS, eight_bits
+from fewlabels.labelling.formats.files import temporary_folder, valid_text
 
 MAX_BYTES = 3_900_000_000
-"""Of the images in one archive: EcoTaxa takes 4 GB."""
+"""Of an archive: EcoTaxa takes 4 GB."""
+ENTRY_BYTES = 200
+"""More than what a zip file writes about one of its files, beside two times its name, and a quoted row's marks."""
 MAX_SIDE = 20_000
 """Pixels; larger images are refused by EcoTaxa, and are shrunk."""
 KEPT = {"JPEG": ("L", "RGB"), "PNG": ("1", "L", "P", "RGB"), "GIF": ("L", "P")}
@@ -31,19 +35,19 @@ class Prediction(NamedTuple):
 
     Attributes:
         path: Relative to the folder of images, posix.
-        category: Its class.
+        category: Its class; None: none, and then no status either, since EcoTaxa wants both or none.
         validated: Whether that is a label, and not a guess.
-        score: Probability of the class.
+        score: Probability of the class; None: it has none.
     """
 
     path: str
-    category: str
+    category: str | None
     validated: bool
-    score: float
+    score: float | None
 
 
 def write_ecotaxa(predictions: Sequence[Prediction], root: Path, directory: Path) -> tuple[list[Path], list[str]]:
-    """Write ecotaxa_1.zip, ecotaxa_2.zip, … of at most `MAX_BYTES` each.
+    """Write ecotaxa_1.zip, ecotaxa_2.zip, … of at most `MAX_BYTES` each, all of them or none.
 
     Each has the images, in their folders, and ecotaxa_fewlabels.tsv: tab-separated UTF-8 with a byte order mark
     (without it EcoTaxa reads Latin-1); the names of the columns; their types; and a row per image, which is one
@@ -61,18 +65,39 @@ def write_ecotaxa(predictions: Sequence[Prediction], root: Path, directory: Path
         UserError: An image cannot be read any more.
         OSError: An archive cannot be written.
     """
-    archives, shrunk = [], []
-    for number, part in enumerate(_parts(predictions, root), 1):
-        archives.append(directory / f"ecotaxa_{number}.zip")
-        with atomic_write(archives[-1]) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-            rows = []
-            for prediction in part:
-                name, content, smaller = _image(root, prediction.path)
+    rest, shrunk, parts = list(reversed(predictions)), list[str](), list[Path]()
+    with temporary_folder(directory / "ecotaxa") as temporary:
+        while rest:
+            parts.append(temporary / f"ecotaxa_{len(parts) + 1}.zip")
+            shrunk += _write_part(rest, root, parts[-1])
+        return [part.replace(directory / part.name) for part in parts], shrunk
+
+
+def _write_part(rest: list[Prediction], root: Path, file: Path) -> list[str]:
+    """Write an archive of as many images as fit, at least one, which are taken from the end of `rest`.
+
+    Returns:
+        Paths of images that were shrunk.
+    """
+    rows, shrunk, after = list[list[str]](), list[str](), len(table([]))
+    with file.open("wb") as stream:
+        with zipfile.ZipFile(stream, "w") as archive:
+            while rest:
+                name, content, smaller = _image(root, rest[-1].path)
+                while name in archive.NameToInfo:  # "a.tif" becomes "a.tif.png", which may be an image too
+                    name = str(PurePosixPath(name).with_stem(f"{PurePosixPath(name).stem}_"))
+                row = _row(name, rest[-1])
+                size = 2 * len(os.fsencode(name)) + len(content) + len("\t".join(row).encode()) + ENTRY_BYTES
+                if rows and stream.tell() + after + size > MAX_BYTES:
+                    break
                 archive.writestr(name, content)  # images are compressed already
-                shrunk += [prediction.path] * smaller
-                rows.append(_row(name, prediction))
+                after += size - len(content) - len(os.fsencode(name))  # of the table and of the archive's own list
+                shrunk += [rest.pop().path] * smaller
+                rows.append(row)
             archive.writestr("ecotaxa_fewlabels.tsv", table(rows), zipfile.ZIP_DEFLATED)
-    return archives, shrunk
+        stream.flush()
+        os.fsync(stream.fileno())
+    return shrunk
 
 
 def table(rows: Iterable[Sequence[str]]) -> bytes:
@@ -86,23 +111,10 @@ def table(rows: Iterable[Sequence[str]]) -> bytes:
 
 
 def _row(name: str, prediction: Prediction) -> list[str]:
-    status = "validated" if prediction.validated else "predicted"
-    values = [name, prediction.path, prediction.category, status, f"{prediction.score:.4f}"]
-    return [" ".join(value.split()) for value in values]  # a tab or a line break would end the column
-
-
-def _parts(predictions: Sequence[Prediction], root: Path) -> Iterator[list[Prediction]]:
-    """Divide the images so that no part exceeds `MAX_BYTES`."""
-    part: list[Prediction] = []
-    size = 0
-    for prediction in predictions:
-        length = (root / prediction.path).stat().st_size if (root / prediction.path).is_file() else 0
-        if part and size + length > MAX_BYTES:
-            yield part
-            part, size = [], 0
-        part.append(prediction)
-        size += length
-    yield part
+    status = "" if prediction.category is None else "validated" if prediction.validated else "predicted"
+    category = " ".join((prediction.category or "").split())  # a tab or a line break would end the column
+    score = "" if prediction.score is None else f"{prediction.score:.4f}"
+    return [name, _plain(prediction.path), valid_text(category), status, score]
 
 
 def _image(root: Path, path: str) -> tuple[str, bytes, bool]:
@@ -119,10 +131,12 @@ def _image(root: Path, path: str) -> tuple[str, bytes, bool]:
             buffer = io.BytesIO()
             converted.save(buffer, "png")
     except OSError as error:
-        raise UserError(f"{file} cannot be read any more ({error}). Put it back, or leave ecotaxa=false.") from error
+        raise UserError(
+            f"{file} cannot be read any more ({error}). Put it back, or leave out formats=[ecotaxa]."
+        ) from error
     return f"{_plain(path)}.png", buffer.getvalue(), large
 
 
 def _plain(path: str) -> str:
-    """A name in an archive without line breaks or tabs."""
-    return " ".join(path.split()) if any(character in path for character in "\t\n\r") else path
+    """A path without tabs, line breaks, and bytes that are not UTF-8."""
+    return re.sub(r"[\t\n\r]", " ", valid_text(path))
