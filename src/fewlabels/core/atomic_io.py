@@ -1,6 +1,7 @@
-"""Atomic file writes: a reader sees the old file or the new one, never half of one."""
+"""Atomic writes of files and folders: a reader sees the old one or the new one, never half of one."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,27 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`, which gets its name when the block ends, with its files flushed to disk.
+
+    If the block raises, the temporary folder is removed. `path` must not exist.
+
+    Raises:
+        OSError: Writing failed, for instance because the disk is full, or `path` exists.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for written in filter(Path.is_file, temporary.rglob("*")):
+            with written.open("rb") as file:
+                os.fsync(file.fileno())
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
