@@ -11,7 +11,7 @@ from fewlabels.probing.orientations import ORIENTATIONS
 from fewlabels.training.config_checks import ConfigError, check_config, check_positive
 from fewlabels.training.finetune_defaults import fill_finetune_defaults
 from fewlabels.training.resume import resumed_config
-from fewlabels.training.run_dir import current_run_dir
+from fewlabels.training.run_dir import current_run_dir, is_named_network
 
 
 class Command(NamedTuple):
@@ -91,6 +91,16 @@ def _prepare_prediction(cfg: DictConfig, held_back: list[str]) -> DictConfig:
     return cfg
 
 
+def _prepare_export(cfg: DictConfig, held_back: list[str]) -> DictConfig:
+    _check_run(cfg)
+    if not isinstance(cfg.run, str) or cfg.run == "random":
+        raise ConfigError(f"\nrun={cfg.run}: give one run=RUN_DIR, or run=imagenet: the network to export.")
+    if held_back and not is_named_network(cfg.run):
+        raise ConfigError(f"\n{held_back[0]}: leave it out. The input of a run's network is that of its training.")
+    cfg.data = list(held_back)
+    return cfg
+
+
 def _check_run(cfg: DictConfig) -> None:
     if cfg.run is None:
         raise ConfigError("\nrun=null: give run=RUN_DIR, or run=imagenet: the network that embeds the images.")
@@ -154,6 +164,17 @@ def _predict(cfg: DictConfig) -> Path:
     return current_run_dir()
 
 
+def _export(cfg: DictConfig) -> Path:
+    """Write a backbone for other programs."""
+    from fewlabels.core.backbones.export import check_format, export_backbone
+    from fewlabels.evaluation.named_networks import load_network
+
+    check_format(cfg.format)
+    backbone, resize = load_network(cfg.run, list(cfg.data))
+    export_backbone(backbone, cfg.format, current_run_dir(), resize)
+    return current_run_dir()
+
+
 def _with_network(cfg: DictConfig) -> dict[str, Any]:
     """The settings in plain containers, with a run directory in the place of imagenet or random."""
     from fewlabels.core.distributed import keep_freed_memory
@@ -178,6 +199,8 @@ COMMANDS = {
         Command("label", "Label images on a page in the browser.", _of_the_data, _as_it_is, _prepare_labelling, _label),
         Command("predict", "Classes of all images from the labels of some, and counts with intervals.", _of_the_data,
                 _as_it_is, _prepare_prediction, _predict),
+        Command("export", "Write a trained backbone for other programs: timm, ONNX, TorchScript.", _of_the_data,
+                _as_it_is, _prepare_export, _export),
     )
 }  # fmt: skip
 
@@ -210,3 +233,8 @@ def label() -> None:
 def predict() -> None:
     """`python src/predict.py`."""
     run_app(COMMANDS["predict"])
+
+
+def export() -> None:
+    """`python src/export.py`."""
+    run_app(COMMANDS["export"])
