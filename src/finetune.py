@@ -1,6 +1,6 @@
 """Train a classifier on labelled images: python src/finetune.py data=flowers checkpoint=RUN_DIR."""
 
-from fewlabels.cli.commands import finetune
+from fewlabels.cli.commands import run
 
 if __name__ == "__main__":
-    finetune()
+    run("finetune")

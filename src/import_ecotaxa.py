@@ -1,6 +1,6 @@
 """Images and labels from an export of EcoTaxa: python src/import_ecotaxa.py export=FILE.zip to=FOLDER."""
 
-from fewlabels.cli.commands import import_ecotaxa
+from fewlabels.cli.commands import run
 
 if __name__ == "__main__":
-    import_ecotaxa()
+    run("import_ecotaxa")

@@ -1,6 +1,6 @@
 """Label images on a page in the browser: python src/label.py run=imagenet data.root=FOLDER."""
 
-from fewlabels.cli.commands import label
+from fewlabels.cli.commands import run
 
 if __name__ == "__main__":
-    label()
+    run("label")

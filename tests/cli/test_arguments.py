@@ -58,6 +58,14 @@ def test_a_directory_that_is_no_run_is_named_with_the_one_that_is_meant(tmp_path
     assert message(f"{key}=old/checkpoints/last.ckpt").endswith(f"For this checkpoint that is {key}=old.")
 
 
+def test_a_checkpoint_file_is_a_run_except_in_evaluate(tmp_path):
+    (tmp_path / "last.ckpt").touch()
+    for command in ("suggest", "label", "predict", "export"):
+        assert message("run=last.ckpt", command=command) is None
+        assert message("run=other.ckpt", command=command).startswith("run=other.ckpt: there is no")
+    assert message("run=last.ckpt", command="evaluate").startswith("run=last.ckpt: there is no last.ckpt/config.yaml")
+
+
 @pytest.mark.parametrize(("argument", "expected"), [
     ("run=a,b", "run=[a,b]"), ("run=[a,b]", "run=[a,b]"), ("run=a", "run=a"), ("seed=0,1", "seed=0,1"),
     ("run=s/lr=1,seed=0", "run='s/lr=1,seed=0'"), ("resume=s/lr=1,seed=0", "resume='s/lr=1,seed=0'"),

@@ -1,5 +1,6 @@
 """The scripts: their help, their configuration, shell completion, and which overrides are held back."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -135,3 +136,41 @@ def test_an_evaluation_holds_back_the_overrides_of_the_data():
 def test_an_evaluation_needs_one_network_and_positive_numbers(changes, message):
     with pytest.raises(ConfigError, match=message):
         COMMANDS["evaluate"].prepare(OmegaConf.create(EVALUATION | changes), [])
+
+
+POINTS = ROOT / "tests" / "fixtures" / "run-0.1"
+
+
+@pytest.mark.parametrize("run", [POINTS, POINTS / "checkpoints" / "last.ckpt"])
+def test_a_run_is_exported_into_a_directory_of_its_own(cli, tmp_path, run):
+    done = cli("export", f"run={run}", "format=torchscript")
+    assert done.code == 0, done.err
+    directory = Path(done.out.splitlines()[-1])
+    assert directory.parent == tmp_path / "runs" / "export"
+    assert {path.name for path in (directory / "torchscript").iterdir()} == {"backbone.pt", "preprocessing.json"}
+    assert f"network = torch.jit.load('{directory / 'torchscript' / 'backbone.pt'}')" in done.out
+
+
+def test_imagenet_weights_are_exported_for_the_images_that_are_named(cli):
+    done = cli("export", "run=imagenet", "data=plankton", "data.size=64", "format=timm")
+    assert done.code == 0, done.err
+    config = json.loads((Path(done.out.splitlines()[-1]) / "timm" / "config.json").read_text())
+    assert (config["architecture"], config["num_classes"]) == ("tf_efficientnet_lite0", 0)
+    assert config["pretrained_cfg"]["input_size"] == [1, 64, 64]
+    assert config["pretrained_cfg"]["crop_mode"] == "border"
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["format=onnx"], "run=null: give run=RUN_DIR, or run=imagenet"),
+    (["run=random", "format=onnx"], "run=random: give one run=RUN_DIR, or run=imagenet"),
+    ([f"run={POINTS},{POINTS}", "format=onnx"], "give one run=RUN_DIR, or run=imagenet"),
+    (["run=imagenet"], "format=null: choose one of timm, onnx, torchscript."),
+    (["run=imagenet", "format=pt2"], "format=pt2: choose one of timm, onnx, torchscript."),
+    (["run=imagenet", "format=onnx", "data=spirals"], "run=imagenet embeds images, and data=spirals are points"),
+    ([f"run={POINTS}", "format=onnx", "data.size=3"], "data.size=3: leave it out. The input of a run's network"),
+    ([f"run={POINTS}", "format=timm"], "format=timm holds networks of images, and this one embeds points."),
+])  # fmt: skip
+def test_what_cannot_be_exported_is_refused_and_leaves_no_directory(cli, tmp_path, arguments, message):
+    done = cli("export", *arguments)
+    assert (done.code, message in done.err) == (1, True), done.err
+    assert not any(tmp_path.iterdir())

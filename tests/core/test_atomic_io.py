@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fewlabels.core.atomic_io import atomic_write, write_text
+from fewlabels.core.atomic_io import atomic_folder, atomic_write, write_text
 
 few_examples = settings(max_examples=25, deadline=None, derandomize=True)
 
@@ -79,3 +79,40 @@ def test_the_temporary_file_is_in_the_same_folder_and_named_by_process(tmp_path)
         temporary.touch()
         assert temporary.parent == tmp_path
         assert temporary.name == f"file.bin.{os.getpid()}.tmp"
+
+
+def test_a_folder_has_its_name_once_it_is_complete(tmp_path):
+    with atomic_folder(tmp_path / "made") as temporary:
+        (temporary / "deep").mkdir()
+        (temporary / "deep" / "file.bin").write_bytes(b"new")
+        assert temporary.parent == tmp_path
+        assert not (tmp_path / "made").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    assert (tmp_path / "made" / "deep" / "file.bin").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failure_leaves_no_folder(error, tmp_path):
+    def interrupted_write():
+        with atomic_folder(tmp_path / "made") as temporary:
+            (temporary / "file.bin").write_bytes(b"half of the new cont")
+            raise error
+
+    with pytest.raises(error):
+        interrupted_write()
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_folder_may_be_there_and_empty_and_links_in_it_are_not_followed(tmp_path):
+    (tmp_path / "made").mkdir()
+    with atomic_folder(tmp_path / "made") as temporary:
+        (temporary / "link").symlink_to(tmp_path / "nowhere")
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["made", "made/link"]
+
+
+def test_a_folder_that_exists_is_not_replaced(tmp_path):
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "old").touch()
+    with pytest.raises(OSError, match="not empty"), atomic_folder(tmp_path / "made"):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["made", "old"]

@@ -15,7 +15,7 @@ from fewlabels.core.checkpoints import read_checkpoint
 from fewlabels.core.errors import UserError
 from fewlabels.evaluation.compare import compare
 from fewlabels.evaluation.context import load_context
-from fewlabels.evaluation.named_networks import make_named_run, resolve_named_networks
+from fewlabels.evaluation.named_networks import load_network, make_named_run, resolve_named_networks
 from fewlabels.training.run_dir import IMAGENET_SIZE
 
 
@@ -90,3 +90,34 @@ def test_named_networks_are_compared_on_the_data_of_the_first_run(tmp_path, fold
         read_checkpoint(tmp_path / "out" / name)[0]["fewlabels"]["backbone"] for name in ("random", "imagenet")
     ]
     assert [each["name"] for each in described] == ["mobilenet_v3_small", "tf_efficientnet_lite0"]
+
+
+def test_a_network_is_loaded_without_its_data(folder):
+    backbone, resize = load_network(str(folder / "run"), [])
+    last = folder / "run" / "checkpoints" / "last.ckpt"
+    x = torch.rand(2, backbone.channels, backbone.size, backbone.size)
+    with torch.no_grad():
+        assert torch.equal(backbone(x), load_network(str(last), [])[0](x))
+        assert torch.equal(backbone(x), load_backbone(last)(x))
+    assert resize == "pad"
+
+
+@pytest.mark.parametrize(("data", "channels", "size", "resize"), [
+    ([], 3, IMAGENET_SIZE, "crop"), (["data=plankton"], 1, IMAGENET_SIZE, "pad"),
+    (["data.channels=1", "data.size=64", "data.resize=squash"], 1, 64, "squash"),
+])  # fmt: skip
+def test_imagenet_is_loaded_for_the_input_that_is_asked_for(data, channels, size, resize):
+    backbone, resized = load_network("imagenet", data)
+    assert (backbone.channels, backbone.size, resized, backbone.training) == (channels, size, resize, False)
+    assert backbone.mean == backbone.std == (0.5,) * channels
+    theirs = timm_model(
+        name="tf_efficientnet_lite0", channels=channels, size=64, mean=[0.5], std=[0.5], weights="imagenet"
+    )
+    x = torch.rand(1, channels, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(backbone(x), theirs.eval()(x))
+
+
+def test_imagenet_of_points_is_refused():
+    with pytest.raises(UserError, match=r"run=imagenet embeds images, and data=spirals are points"):
+        load_network("imagenet", ["data=spirals"])

@@ -34,7 +34,8 @@ def check_arguments(arguments: list[str], command: str) -> None:
         sys.exit("\nhydra.run.dir= is empty: give a directory.")
     for key in given.keys() & DIRECTORY_KEYS:
         for name in _names(given[key]) if key == "run" else [given[key].strip("'\"")]:
-            _check_directory(key, name)
+            if not (key == "run" and command != "evaluate" and _is_checkpoint(name)):
+                _check_directory(key, name)
     only_asks = any(a.startswith("-") and a not in ("-m", "--multirun") for a in arguments)  # such as --help
     if not only_asks and not given.keys() & DIRECTORY_KEYS and (why := _unwritable(RUNS)):
         sys.exit(f"\nRun directories go to {RUNS.absolute()}: {why}. Choose another place: hydra.run.dir=DIRECTORY.")
@@ -90,6 +91,11 @@ def _check_sweep(arguments: list[str]) -> None:
         named = [os.path.normpath(value) if value else "" for value in values.split(",")]
         if twice := [value for value in named if named.count(value) > 1]:
             sys.exit(f"\n{key}={values} names {twice[0] or 'the empty value'} twice. Name every value once.")
+
+
+def _is_checkpoint(name: str) -> bool:
+    """Whether this is a checkpoint file, which evaluate takes as `checkpoint=`, and other commands as `run=`."""
+    return name.endswith(".ckpt") and Path(name).is_file()
 
 
 def _check_directory(key: str, name: str) -> None:

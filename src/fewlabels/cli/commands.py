@@ -11,7 +11,7 @@ from fewlabels.probing.orientations import ORIENTATIONS
 from fewlabels.training.config_checks import ConfigError, check_config, check_positive
 from fewlabels.training.finetune_defaults import fill_finetune_defaults
 from fewlabels.training.resume import resumed_config
-from fewlabels.training.run_dir import current_run_dir
+from fewlabels.training.run_dir import current_run_dir, is_named_network
 
 
 class Command(NamedTuple):
@@ -111,6 +111,16 @@ def _prepare_import(cfg: DictConfig, _: list[str]) -> DictConfig:
     return cfg
 
 
+def _prepare_export(cfg: DictConfig, held_back: list[str]) -> DictConfig:
+    _check_run(cfg)
+    if not isinstance(cfg.run, str) or cfg.run == "random":
+        raise ConfigError(f"\nrun={cfg.run}: give one run=RUN_DIR, or run=imagenet: the network to export.")
+    if held_back and not is_named_network(cfg.run):
+        raise ConfigError(f"\n{held_back[0]}: leave it out. The input of a run's network is that of its training.")
+    cfg.data = list(held_back)
+    return cfg
+
+
 def _check_run(cfg: DictConfig) -> None:
     if cfg.run is None:
         raise ConfigError("\nrun=null: give run=RUN_DIR, or run=imagenet: the network that embeds the images.")
@@ -182,6 +192,17 @@ def _import_ecotaxa(cfg: DictConfig) -> Path:
     return current_run_dir()
 
 
+def _export(cfg: DictConfig) -> Path:
+    """Write a backbone for other programs."""
+    from fewlabels.core.backbones.export import check_format, export_backbone
+    from fewlabels.evaluation.named_networks import load_network
+
+    check_format(cfg.format)
+    backbone, resize = load_network(cfg.run, list(cfg.data))
+    export_backbone(backbone, cfg.format, current_run_dir(), resize)
+    return current_run_dir()
+
+
 def _with_network(cfg: DictConfig) -> dict[str, Any]:
     """The settings in plain containers, with a run directory in the place of imagenet or random."""
     from fewlabels.core.distributed import keep_freed_memory
@@ -208,40 +229,12 @@ COMMANDS = {
                 _as_it_is, _prepare_prediction, _predict),
         Command("import_ecotaxa", "Images and labels from an export of EcoTaxa.", lambda _: [], _as_it_is,
                 _prepare_import, _import_ecotaxa),
+        Command("export", "Write a trained backbone for other programs: timm, ONNX, TorchScript.", _of_the_data,
+                _as_it_is, _prepare_export, _export),
     )
 }  # fmt: skip
 
 
-def pretrain() -> None:
-    """`python src/pretrain.py`."""
-    run_app(COMMANDS["pretrain"])
-
-
-def finetune() -> None:
-    """`python src/finetune.py`."""
-    run_app(COMMANDS["finetune"])
-
-
-def evaluate() -> None:
-    """`python src/evaluate.py`."""
-    run_app(COMMANDS["evaluate"])
-
-
-def suggest() -> None:
-    """`python src/suggest.py`."""
-    run_app(COMMANDS["suggest"])
-
-
-def label() -> None:
-    """`python src/label.py`."""
-    run_app(COMMANDS["label"])
-
-
-def predict() -> None:
-    """`python src/predict.py`."""
-    run_app(COMMANDS["predict"])
-
-
-def import_ecotaxa() -> None:
-    """`python src/import_ecotaxa.py`."""
-    run_app(COMMANDS["import_ecotaxa"])
+def run(name: str) -> None:
+    """Run a command with the arguments of this process: what `src/NAME.py` does."""
+    run_app(COMMANDS[name])

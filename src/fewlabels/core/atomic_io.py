@@ -1,6 +1,7 @@
-"""Atomic file writes: a reader sees the old file or the new one, never half of one."""
+"""Atomic writes of files and folders: a reader sees the old one or the new one, never half of one."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,36 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`, which gets its name when the block ends, with its files flushed to disk.
+
+    If the block raises, the temporary folder is removed. `path` must not exist, or be an empty folder.
+
+    Raises:
+        OSError: Writing failed, for instance because the disk is full, or `path` exists.
+    """
+    with temporary_folder(path) as temporary:
+        yield temporary
+        for written in temporary.rglob("*"):
+            if written.is_file() and not written.is_symlink():
+                with written.open("rb") as file:
+                    os.fsync(file.fileno())
+        temporary.rename(path)
+
+
+@contextmanager
+def temporary_folder(beside: Path) -> Iterator[Path]:
+    """Yield a new hidden folder beside a file or folder, which is removed when the block ends."""
+    temporary = beside.with_name(f".{beside.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)  # of an earlier process of this number
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

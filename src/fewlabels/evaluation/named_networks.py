@@ -1,4 +1,4 @@
-"""`run=imagenet` and `run=random`: run directories of networks that nothing was trained with."""
+"""`run=imagenet` and `run=random`: networks that nothing was trained with, and run directories of them."""
 
 import contextlib
 import logging
@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fewlabels.core.checkpoints import read_checkpoint
+from fewlabels.core.backbones import Backbone
+from fewlabels.core.checkpoints import load_backbone, read_checkpoint
 from fewlabels.core.errors import UserError
-from fewlabels.training.build import compose_pretraining, evaluation_data_node
+from fewlabels.training.build import compose_pretraining, evaluation_data_node, instantiate_node
 from fewlabels.training.fit import train
 from fewlabels.training.run_dir import IMAGENET, IMAGENET_SIZE, is_named_network
 
@@ -49,6 +50,31 @@ def make_named_run(name: str, directory: Path, data: list[str], like: str | None
     with _quiet("fewlabels.training", "fewlabels.data.base"):  # nothing is trained, and notices come again
         train(config, directory)
     return directory
+
+
+def load_network(run: str, data: list[str]) -> tuple[Backbone, str | None]:
+    """The network of a run, without its data; and how images are resized for it, None for points.
+
+    Args:
+        run: A run directory or checkpoint file, or "imagenet", which is built without a run directory.
+        data: Of "imagenet": overrides that say what its input is, such as ["data=plankton"] or ["data.channels=1"].
+
+    Raises:
+        UserError: There is no such run, the data are points, or the network cannot be built.
+    """
+    if not is_named_network(run):
+        checkpoint, path = read_checkpoint(run)
+        return load_backbone(path), checkpoint["fewlabels"]["config"].get("data", {}).get("resize")
+    dataset = data if any(override.startswith("data=") for override in data) else ["data=images", *data]
+    config = compose_pretraining(["method=simclr", *dataset, *BACKBONES[run]])
+    node = config["data"]
+    if node["modality"] != "images":
+        raise UserError(f"run={run} embeds images, and {' '.join(data)} are points. Leave it out, or give images.")
+    if not any(override.startswith("data.size=") for override in data):
+        node["size"] = IMAGENET_SIZE
+    of_input = {key: node[key] for key in ("channels", "size", "mean", "std")}
+    backbone: Backbone = instantiate_node(config["backbone"], "backbone", **of_input)
+    return backbone.eval(), node["resize"]
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewlabels.core.errors import UserError
-from fewlabels.labelling.formats.files import folded, link_or_copy, safe_name, unique_name, whole_folder
+from fewlabels.labelling.formats.files import folded, link_or_copy, safe_name, unique_name
 
 
 @pytest.mark.parametrize(("name", "safe"), [
@@ -61,13 +61,3 @@ def test_an_image_is_linked_or_copied_where_there_are_no_links(tmp_path, monkeyp
     assert (tmp_path / "a" / "c").read_bytes() == b"image"
     with pytest.raises(UserError, match="none cannot be read any more"):
         link_or_copy(tmp_path / "none", tmp_path / "a" / "d")
-
-
-def test_a_folder_is_whole_or_not_there(tmp_path):
-    with pytest.raises(IsADirectoryError), whole_folder(tmp_path / "new") as temporary:
-        temporary.write_bytes(b"")
-    assert not list(tmp_path.iterdir())
-    (tmp_path / "new").mkdir()
-    with whole_folder(tmp_path / "new") as temporary:
-        (temporary / "file").touch()
-    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["new", "new/file"]

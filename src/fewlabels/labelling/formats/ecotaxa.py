@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from fewlabels.core.atomic_io import temporary_folder
 from fewlabels.core.errors import UserError
 from fewlabels.data.image_store.decode import FORMATS, eight_bits
-from fewlabels.labelling.formats.files import temporary_folder, valid_text
+from fewlabels.labelling.formats.files import valid_text
 
 MAX_BYTES = 3_900_000_000
 """Of an archive: EcoTaxa takes 4 GB."""

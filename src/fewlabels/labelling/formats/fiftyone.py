@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fewlabels.core.atomic_io import write_text
+from fewlabels.core.atomic_io import atomic_folder, write_text
 from fewlabels.labelling.formats.ecotaxa import Prediction
-from fewlabels.labelling.formats.files import folded, link_or_copy, valid_text, whole_folder
+from fewlabels.labelling.formats.files import folded, link_or_copy, valid_text
 
 
 def write_fiftyone(predictions: Sequence[Prediction], root: Path, folder: Path) -> int:
@@ -31,7 +31,7 @@ def write_fiftyone(predictions: Sequence[Prediction], root: Path, folder: Path) 
     classes = sorted({str(prediction.category) for prediction in predictions})
     index = {name: number for number, name in enumerate(classes)}
     labels, taken, copies, root = dict[str, dict[str, Any]](), set[str](), 0, root.resolve()
-    with whole_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         for path, category, validated, score in predictions:
             name = PurePosixPath(valid_text(path))
             while folded(str(name.with_suffix(""))) in taken:

@@ -1,12 +1,10 @@
-"""Names and folders of what is written: names that are valid and unique, links to images, whole folders or none."""
+"""Names of what is written, valid and unique, and links to images."""
 
 import errno
 import os
 import re
 import shutil
 import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from fewlabels.core.errors import UserError
@@ -88,27 +86,3 @@ def link_or_copy(source: Path, target: Path) -> bool:
         shutil.copyfile(source, target)
         return False
     return True
-
-
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `folder`, whose name it gets when the block ends; it is removed if that raises.
-
-    Args:
-        folder: A new or empty folder.
-    """
-    with temporary_folder(folder) as temporary:
-        yield temporary
-        temporary.rename(folder)
-
-
-@contextmanager
-def temporary_folder(beside: Path) -> Iterator[Path]:
-    """Yield a new hidden folder beside a file or folder, which is removed when the block ends."""
-    temporary = beside.with_name(f".{beside.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)  # of an earlier process of this number
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

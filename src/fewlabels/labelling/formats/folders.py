@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from fewlabels.core.atomic_io import atomic_folder
 from fewlabels.data.splits.keys import shortest_unique_names
 from fewlabels.labelling.formats.ecotaxa import Prediction
-from fewlabels.labelling.formats.files import link_or_copy, unique_name, whole_folder
+from fewlabels.labelling.formats.files import link_or_copy, unique_name
 
 
 def write_folders(predictions: Sequence[Prediction], root: Path, folder: Path) -> tuple[int, list[str]]:
@@ -30,7 +31,7 @@ def write_folders(predictions: Sequence[Prediction], root: Path, folder: Path) -
         of_class.setdefault(str(prediction.category), []).append(prediction.path)
     copies, renamed, classes = 0, list[str](), set[str]()
     root = root.resolve()
-    with whole_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         for category, paths in of_class.items():
             name, files = unique_name(category, classes), set[str]()
             renamed += [category] * (name != category)

@@ -9,12 +9,12 @@ from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from fewlabels.core.atomic_io import write_text
+from fewlabels.core.atomic_io import atomic_folder, write_text
 from fewlabels.core.errors import UserError
 from fewlabels.data.image_store.folder import EXTENSIONS
 from fewlabels.data.image_store.progress import progress
 from fewlabels.labelling.formats.ecotaxa_tables import Export, Row
-from fewlabels.labelling.formats.files import folded, safe_name, unique_name, whole_folder
+from fewlabels.labelling.formats.files import folded, safe_name, unique_name
 
 log = logging.getLogger(__name__)
 GROUP = "^(.*)_[0-9]+[.]"
@@ -57,7 +57,7 @@ def import_ecotaxa(exports: Sequence[str], to: str) -> None:
         _check(kept, found, exports, folder)
         paths = own or _object_paths(kept)
         try:
-            with whole_folder(folder.resolve()) as temporary:
+            with atomic_folder(folder.resolve()) as temporary:
                 _copy(kept, paths, temporary)
                 write_text(temporary / "labels.csv", _labels(kept, paths))
         except OSError as error:
