@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 REPEATS = 60
 TEMPERATURE = 0.7
 """Of the probabilities for expectation maximisation: those of label spreading are too even; see docs/recipes.md."""
+PSEUDO_LABELS = 2
+"""With the mean share of far labels, which are added to those of a class, since a class may have few."""
 INTERVAL = (0.025, 0.975)
 
 
@@ -79,7 +81,7 @@ def _expected(
 ) -> NDArray[np.float64]:
     """Expected numbers of unlabelled images of each class, and of unknown ones, [K + 1].
 
-    Among the images of the labelled classes as many are far from all labels as labels are from each other. If there are
+    Of the images of a class as many are far from all labels as labels of the class are from the others. If there are
     more, the excess is unknown: the farthest images. All others count to the classes by their probabilities.
 
     Args:
@@ -90,10 +92,17 @@ def _expected(
         shifted: See `class_counts`.
     """
     drawn = np.arange(len(classifier.rows)) if drawn is None else drawn
-    far, share = classifier.is_unknown[images].sum(), (classifier.label_novelty[drawn] > classifier.threshold).mean()
-    unknown = max(round((far - share * len(images)) / (1 - share)), 0) if share < 1 else 0
-    nearest = images[np.argsort(classifier.novelty[images], kind="stable")][: len(images) - unknown]
-    return np.append(_class_numbers(probabilities[nearest], classifier.labels[drawn], shifted=shifted), unknown)
+    labels, unknown = classifier.labels[drawn], 0
+    numbers = _class_numbers(probabilities[images], labels, shifted=shifted)
+    if far := int(classifier.is_unknown[images].sum()):
+        beyond = classifier.label_novelty[drawn] > classifier.threshold
+        of_class = np.bincount(labels, beyond, classifier.classes) + PSEUDO_LABELS * beyond.mean()
+        shares = of_class / (np.bincount(labels, minlength=classifier.classes) + PSEUDO_LABELS)
+        usual = min(float(numbers @ shares) / len(images), 0.99)
+        unknown = max(round((far - usual * len(images)) / (1 - usual)), 0)
+        nearest = np.argsort(classifier.novelty[images], kind="stable")[: len(images) - unknown]
+        numbers = _class_numbers(probabilities[images[nearest]], labels, shifted=shifted)
+    return np.append(numbers, unknown)
 
 
 def _class_numbers(
