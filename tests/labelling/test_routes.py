@@ -1,9 +1,11 @@
 """The interface of the labelling page: who may ask, what is answered, and that mistakes are answers too."""
 
 import errno
+import io
 
 import numpy as np
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
 from fewlabels.labelling.routes import COOKIE, application
@@ -46,6 +48,7 @@ def test_the_token_becomes_a_cookie_that_no_other_site_can_use(board):
 @pytest.mark.parametrize(("path", "kind", "within"), [
     ("/", "text/html", b"Label images"), ("/app.js", "text/javascript", b"import { Grid }"),
     ("/grid.js", "text/javascript", b"class Grid"), ("/map.js", "text/javascript", b"scattergl"),
+    ("/curve.js", "text/javascript", b"drawCurve"), ("/image/3", "image/png", b"PNG"),
     ("/style.css", "text/css", b"#grid"), ("/plotly.min.js", "text/javascript", b"plotly.js v"),
     ("/thumbnail/3", "image/png", b"PNG"),
 ])  # fmt: skip
@@ -111,3 +114,17 @@ def test_until_the_images_are_embedded_there_is_their_progress(client, board, se
     assert client.get("/api/rows?view=all").status_code == 400
     assert post(client, "/api/label", rows=[0], label="a", seen=[None]).status_code == 400
     assert client.get("/thumbnail/0").status_code == 404
+
+
+def test_the_large_image_is_the_file_in_eight_bits_and_not_too_large(client, board, tmp_path):
+    data = board.session.images.data
+    data.folder = tmp_path
+    (tmp_path / "sub").mkdir()
+    Image.fromarray(np.full((10, 3200), 40000, np.uint16)).save(tmp_path / "sub" / "0.png")
+    with Image.open(io.BytesIO(client.get("/image/0").content)) as shown:
+        assert (shown.size, shown.mode, shown.getpixel((0, 0))) == ((1600, 5), "L", 156)
+    (tmp_path / "sub" / "1.png").write_bytes(b"no image")
+    for row in (1, 2):  # broken, and gone
+        answer = client.get(f"/image/{row}")
+        assert (answer.status_code, f"sub/{row}.png cannot be read any more" in answer.text) == (404, True)
+    assert client.get("/image/60").status_code == 404

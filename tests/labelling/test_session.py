@@ -46,6 +46,9 @@ def test_views_hold_what_their_names_say(session):
     assert (np.diff(session.doubt[session.rows("doubtful")]) <= 0).all()
     clusters = [row for k in range(session.state()["clusters"]) for row in session.rows("cluster", str(k))]
     assert sorted(clusters) == list(range(60))
+    first = session.rows("cluster", "0")
+    to_centre = session.images.points[first] @ session.images.points[first].mean(0)
+    assert (np.diff(to_centre) <= 1e-6).all()
 
 
 @pytest.mark.parametrize(("view", "argument"), [

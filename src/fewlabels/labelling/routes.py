@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fewlabels.core.errors import UserError
+from fewlabels.data.image_store.decode import FORMATS, eight_bits
 from fewlabels.labelling.labels_file import ConflictError
 from fewlabels.labelling.session import Board, LabellingSession
 
@@ -26,6 +27,7 @@ COOKIE = "fewlabels_token"
 PAGE = ("index.html", "app.js", "curve.js", "grid.js", "map.js", "style.css")
 TYPES = {"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
 MAX_BODY = 10_000_000
+MAX_SIDE = 1600
 
 
 class OnlyWithToken:
@@ -54,14 +56,14 @@ class OnlyWithToken:
 def application(board: Board, token: str, port: int) -> Starlette:
     """The page and its interface: see the routes.
 
-    GET /api/state, /api/map, /api/rows?view=…&argument=…, /api/images?rows=…, /thumbnail/ROW; POST /api/label with
-    {"rows", "label", "seen", "editor"} and /api/undo with {"editor"}. Changes are on disk before they are answered;
-    409 says that labels are not what the page saw, 507 that they could not be written.
+    GET /api/state, /api/map, /api/rows?view=…&argument=…, /api/images?rows=…, /thumbnail/ROW, /image/ROW; POST
+    /api/label with {"rows", "label", "seen", "editor"} and /api/undo with {"editor"}. Changes are on disk before they
+    are answered; 409 says that labels are not what the page saw, 507 that they could not be written.
     """
     routes = [
         Route("/", _index), Route("/plotly.min.js", _plotly), Route("/{name}", _static),
         Route("/api/state", _state), Route("/api/map", _map), Route("/api/rows", _rows),
-        Route("/api/images", _images), Route("/thumbnail/{row:int}", _thumbnail),
+        Route("/api/images", _images), Route("/thumbnail/{row:int}", _thumbnail), Route("/image/{row:int}", _image),
         Route("/api/label", _label, methods=["POST"]), Route("/api/undo", _undo, methods=["POST"]),
     ]  # fmt: skip
     guard = Middleware(OnlyWithToken, token=token, hosts=(f"{HOST}:{port}", f"localhost:{port}"))
@@ -161,8 +163,27 @@ def _thumbnail(request: Request) -> Response:
     if session is None or row >= len(session.paths):
         return PlainTextResponse("There is no such image.", 404)
     pixels = np.moveaxis(session.images.data.images([row])[0].numpy(), 0, -1).squeeze()
+    return _png(Image.fromarray(pixels))
+
+
+def _image(request: Request) -> Response:
+    """The file itself, at most `MAX_SIDE` pixels wide and high; the thumbnail if there are no files."""
+    session: LabellingSession | None = request.app.state.board.session
+    row = request.path_params["row"]
+    if session is None or row >= len(session.paths) or session.images.data.folder is None:
+        return _thumbnail(request)
+    try:
+        with Image.open(session.images.data.folder / session.images.data.paths[row], formats=FORMATS) as opened:
+            large = eight_bits(opened)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        return PlainTextResponse(f"{session.paths[row]} cannot be read any more: {error}", 404)
+    large.thumbnail((MAX_SIDE, MAX_SIDE))
+    return _png(large)
+
+
+def _png(image: Image.Image) -> Response:
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "png", compress_level=1)
+    image.save(buffer, "png", compress_level=1)
     return Response(buffer.getvalue(), media_type="image/png", headers={"Cache-Control": "max-age=3600"})
 
 

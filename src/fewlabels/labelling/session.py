@@ -18,7 +18,7 @@ from fewlabels.labelling.learning import Learning, advice, learning
 from fewlabels.labelling.suggest import choose
 from fewlabels.probing.projections import MIN_SAMPLES, principal_components, umap_projection
 from fewlabels.probing.propagation import classify, neighbour_graph, uncertainty
-from fewlabels.probing.selection import cluster
+from fewlabels.probing.selection import central_first, cluster
 
 log = logging.getLogger(__name__)
 CLUSTERS = 40
@@ -143,7 +143,8 @@ class LabellingSession:
 
         Args:
             view: "suggestions", "doubtful", "unlike" (the farthest from all labels first), "guess" (of a class, the
-                most certain first), "label" (of a class), "cluster" (by its number), "near" (a row), or "all".
+                most certain first), "label" (of a class), "cluster" (by its number, the most central first), "near" (a
+                row), or "all".
             argument: The class, the number or the row.
 
         Raises:
@@ -160,7 +161,7 @@ class LabellingSession:
             if view in ("guess", "label") and argument in self.classes:
                 return self._of_class(view, self.classes.index(argument), free)
             if view == "cluster" and argument.isdecimal():
-                return [int(row) for row in np.flatnonzero(self.clusters == int(argument))]
+                return central_first(self.images.points, np.flatnonzero(self.clusters == int(argument))).tolist()
             if view == "near" and argument.isdecimal() and int(argument) < len(self.paths):
                 return [int(row) for row in np.argsort(-(self.images.points @ self.images.points[int(argument)]))]
             if view == "suggestions":

@@ -77,6 +77,11 @@ def typical(
     return np.array(chosen, np.int64)
 
 
+def central_first(points: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows of a cluster, the nearest to its mean first: the farther from it, the more often of another class."""
+    return rows[np.argsort(-(points[rows] @ points[rows].mean(0)), kind="stable")]
+
+
 def cluster(points: NDArray[np.float32], count: int, seed: int = 0) -> NDArray[np.int64]:
     """Divide points [N, D] into at most `count` clusters by k-means, int64 [N]; some may be empty."""
     from sklearn.cluster import KMeans

@@ -69,7 +69,9 @@ function showState(next) {
     button.append(dot, text, counts);
     if (k < 9) button.append(Object.assign(document.createElement("kbd"), { textContent: k + 1 }));
     button.addEventListener("click", () => label(name));
-    item.append(button);
+    const rename = Object.assign(document.createElement("button"), { textContent: "✎", title: `Rename ${name}` });
+    rename.addEventListener("click", () => renameClass(name));
+    item.append(button, rename);
     return item;
   }));
   fillViews();
@@ -80,8 +82,13 @@ function showEstimate({ advice, curve }) {
   if ($("advice").textContent === advice) return;
   $("advice").textContent = advice;
   $("curve").hidden = !curve.length;
-  if (curve.length) drawCurve($("curve"), curve);
+  redrawCurve();
 }
+
+function redrawCurve() {
+  if (state.curve.length) drawCurve($("curve"), state.curve);
+}
+window.addEventListener("resize", () => state && redrawCurve());
 
 async function updateMap() {
   const data = await ask("/api/map");
@@ -128,6 +135,28 @@ function label(name) {
   });
 }
 
+/** Give all images of a class another label. */
+function renameClass(name) {
+  const other = prompt(`Another name for "${name}":`, name)?.trim();
+  if (!other || other === name || !confirmed(other, name)) return undefined;
+  return attempt(async () => {
+    const rows = await ask(`/api/rows?${new URLSearchParams({ view: "label", argument: name })}`);
+    const next = await ask("/api/label", { rows, label: other, seen: rows.map(() => name), editor: EDITOR });
+    say("");
+    grid.refresh();
+    showState(next);
+    await updateMap();
+  });
+}
+
+/** Ask before a name is used that is nearly that of another class, or, when a class is renamed, just that. */
+function confirmed(name, renamed = null) {
+  const near = state.classes.find((other) => other.name !== renamed && plain(other.name) === plain(name));
+  if (!near || (near.name === name && renamed === null)) return true;
+  if (near.name === name) return confirm(`There is the class "${name}" already. Make both one class?`);
+  return confirm(`There is the class "${near.name}" already. Is "${name}" another class?`);
+}
+
 /** Ask for other suggestions once all of them are labelled. */
 async function suggestAnew() {
   await grid.fetch(grid.rows);
@@ -144,13 +173,24 @@ function undo() {
   });
 }
 
+/** Show the file of the current image, as large as the window allows; any key or click closes it. */
+function zoom() {
+  const row = grid.rows[grid.current];
+  if (row === undefined) return;
+  $("large").src = `/image/${row}`;
+  $("large-path").textContent = grid.known.get(row)?.path ?? "";
+  $("zoom").showModal();
+}
+$("zoom").addEventListener("click", () => $("zoom").close());
+$("zoom").addEventListener("keydown", () => $("zoom").close());
+
 const actions = {
-  " ": () => grid.advance(), u: undo, a: () => grid.selectAll(), Delete: () => label(null),
+  z: zoom, " ": () => grid.advance(), u: undo, a: () => grid.selectAll(), Delete: () => label(null),
   Escape: () => { grid.selected.clear(); grid.draw(); },
 };
 
 document.addEventListener("keydown", (event) => {
-  if (event.target.matches("input, select") || event.ctrlKey || event.metaKey || event.altKey || !state) return;
+  if ($("zoom").open || event.target.matches("input, select") || event.ctrlKey || event.metaKey || event.altKey || !state) return;
   const known = state.classes[Number(event.key) - 1];
   const action = known ? () => label(known.name) : actions[event.key];
   if (!action) return;
@@ -162,8 +202,7 @@ $("name-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const name = $("name").value.trim();
   if (!name) return;
-  const near = state.classes.find((other) => other.name !== name && plain(other.name) === plain(name));
-  if (near && !confirm(`There is the class "${near.name}" already. Is "${name}" another class?`)) return;
+  if (!confirmed(name)) return;
   $("name").value = "";
   $("grid").focus();
   label(name);
@@ -172,7 +211,9 @@ const plain = (name) => name.toLowerCase().replace(/[\W_]+/g, "");
 
 $("view").addEventListener("change", () => attempt(showView));
 $("select-all").addEventListener("click", actions.a);
+$("grid").addEventListener("dblclick", zoom);
 $("skip").addEventListener("click", actions[" "]);
+$("enlarge").addEventListener("click", zoom);
 $("undo").addEventListener("click", undo);
 $("clear-label").addEventListener("click", actions.Delete);
 
@@ -193,6 +234,7 @@ async function poll() {
       grid.refresh();
       await updateMap();
     } else {
+      state = next;
       showEstimate(next);
     }
   } catch (error) {

@@ -19,9 +19,10 @@ export function drawCurve(element, curve) {
     part(curve.slice(-2), { dash: "dot" }, { size: 7, color: ["rgba(0,0,0,0)", "#fff"], line: { width: 1.5, color: LINE.color } }),
   ];
   const layout = {
+    width: element.clientWidth, height: element.clientHeight,
     margin: { l: 40, r: 8, t: 6, b: 34 }, font: FONT, paper_bgcolor: "#fff", plot_bgcolor: "#fff", dragmode: false,
     xaxis: { title: { text: "labels" }, fixedrange: true, rangemode: "tozero", nticks: 5 },
     yaxis: { title: { text: "right (%)" }, fixedrange: true, nticks: 4 },
   };
-  window.Plotly.react(element, traces, layout, { responsive: true, displayModeBar: false });
+  window.Plotly.react(element, traces, layout, { displayModeBar: false });
 }
