@@ -2,7 +2,7 @@
 
 import { Grid } from "/grid.js";
 import { drawCurve } from "/curve.js";
-import { colour, drawMap } from "/map.js";
+import { colour, drawMap, fitMap } from "/map.js";
 
 const $ = (id) => document.getElementById(id);
 const EDITOR = crypto.randomUUID(); // of this tab, for undo
@@ -82,13 +82,10 @@ function showEstimate({ advice, curve }) {
   if ($("advice").textContent === advice) return;
   $("advice").textContent = advice;
   $("curve").hidden = !curve.length;
-  redrawCurve();
+  if (curve.length) drawCurve($("curve"), curve);
+  fitMap($("map")); // the curve takes some of its height
 }
-
-function redrawCurve() {
-  if (state.curve.length) drawCurve($("curve"), state.curve);
-}
-window.addEventListener("resize", () => state && redrawCurve());
+window.addEventListener("resize", () => state?.curve.length && drawCurve($("curve"), state.curve));
 
 async function updateMap() {
   const data = await ask("/api/map");

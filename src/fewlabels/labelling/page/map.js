@@ -36,3 +36,8 @@ export function drawMap(element, data, handlers) {
   element.on("plotly_selected", (event) => { if (event?.points?.length) handlers.lasso(rowsOf(event)); });
   element.on("plotly_click", (event) => handlers.click(rowsOf(event)[0]));
 }
+
+/** Make the map as large as its element, if it is drawn. */
+export function fitMap(element) {
+  if (element.data) window.Plotly.Plots.resize(element);
+}
