@@ -68,10 +68,15 @@ def test_the_gain_of_errors_that_fall_with_the_root_of_the_number_is_what_the_ro
 
     def held_out(classifier, parts, draw, *, keep):
         used = {(10, False): 90, (2, True): 50, (4, True): 25}[parts, keep]
-        return np.full(100, 1 - 2 / np.sqrt(used))
+        return np.full(100, most - 2 / np.sqrt(used))
 
     monkeypatch.setattr("fewlabels.labelling.learning._held_out", held_out)
+    most = 1.0
     assert learning(classifier).gain.mean == pytest.approx(2 / np.sqrt(100) - 2 / np.sqrt(150))
+    most = 1.2  # so that 150 labels would have more than all images right
+    gain, accuracy = learning(classifier).gain, learning(classifier).accuracy
+    assert accuracy.mean + gain.mean == pytest.approx(1)
+    assert gain.low <= gain.mean <= gain.high <= 1 - accuracy.low
 
 
 def test_the_sentence_says_to_stop_only_if_the_upper_end_is_below_two_points():

@@ -49,7 +49,9 @@ def test_the_rest_of_a_folder_is_predicted_and_counted_by_sample(script, folder,
     counts = pd.read_csv(run / "counts.csv").set_index(["sample", "class"])
     assert counts.loc[("all", "bright"), "raw"] == 30
     assert counts.loc["site0", "raw"].sum() == counts.loc["site1", "raw"].sum() == 25
-    assert {path.name for path in (run / "figures").iterdir()} == {"counts.png", "most_doubtful.png"}
+    assert {path.name for path in (run / "figures").iterdir()} == {
+        "counts.png", "most_doubtful.png", "doubtful_by_class.png",
+    }  # fmt: skip
     assert "About 100% of all images are guessed right (" in done.stdout
     assert "12 labels are too few to tell which images look like none of them: 20 are needed" in done.stdout
 

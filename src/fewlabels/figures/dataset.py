@@ -86,14 +86,16 @@ def sizes_figure(sizes: NDArray[np.int64], *, used: int, synthetic: bool = False
 
 
 def examples_figure(
-    images: NDArray[np.uint8], labels: NDArray[np.int64], classes: Sequence[str], *, synthetic: bool = False
-) -> "Figure":
+    images: NDArray[np.uint8], labels: NDArray[np.int64], classes: Sequence[str], *,
+    text: str = "randomly chosen images", synthetic: bool = False,
+) -> "Figure":  # fmt: skip
     """Draw images at the network's input size, one row per class.
 
     Args:
         images: uint8 [N, C, H, W].
         labels: int64 [N], none negative.
         classes: Names that the labels index into.
+        text: For the caption.
         synthetic: Whether the images are synthetic.
     """
     rows = {label: np.flatnonzero(labels == label) for label in np.unique(labels)}
@@ -108,7 +110,7 @@ def examples_figure(
             axis.axis("on")
             thumbnail(axis, images[member])
         _name_row(row[0], name, size=9)
-    caption(figure, "randomly chosen images", n=len(images), synthetic=synthetic)
+    caption(figure, text, n=len(images), synthetic=synthetic)
     return figure
 
 

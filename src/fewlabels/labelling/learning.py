@@ -66,9 +66,9 @@ def learning(classifier: Classifier) -> Learning | None:
     scale = (count**-0.5 - (count + more) ** -0.5) / ((0.5 * count) ** -0.5 - (0.9 * count) ** -0.5)
     drawn = draw.integers(0, count, (REPEATS, count))
     gains = scale * np.array([np.average((full - half)[rows], weights=weights[rows]) for rows in drawn])
-    gain = Interval(
-        float(scale * np.average(full - half, weights=weights)), *map(float, np.quantile(gains, (0.025, 0.975)))
-    )
+    mean, (low, high) = scale * np.average(full - half, weights=weights), np.quantile(gains, (0.025, 0.975))
+    room = 1 - accuracy.mean, 1 - accuracy.mean, 1 - accuracy.low  # no more than all images can be right
+    gain = Interval(*(min(float(value), most) for value, most in zip((mean, low, high), room, strict=True)))
     return Learning(count, accuracy, [(n, float(np.average(right, weights=weights))) for n, right in curve], more, gain)
 
 

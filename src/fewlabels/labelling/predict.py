@@ -11,7 +11,7 @@ from fewlabels.core.atomic_io import write_text
 from fewlabels.core.errors import UserError
 from fewlabels.data.splits.keys import group_names
 from fewlabels.evaluation.result import save_figures
-from fewlabels.figures.dataset import estimated_counts_figure
+from fewlabels.figures.dataset import estimated_counts_figure, examples_figure
 from fewlabels.figures.galleries import MAX_SHOWN, contact_sheet
 from fewlabels.labelling.classifier import MIN_CALIBRATION, UNKNOWN, Classifier, check_names
 from fewlabels.labelling.counts import class_counts
@@ -23,8 +23,12 @@ from fewlabels.probing.selection import neighbour_space
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
+MAX_CLASSES = 30
+"""In the figure of doubtful guesses of each class: those with the most guesses."""
+PER_CLASS = 10
 
 
 class Known(NamedTuple):
@@ -69,18 +73,38 @@ def predict(settings: dict[str, Any], directory: Path) -> None:
     counts = class_counts(classifier, samples, known.classes, shifted=len(known.vectors) > 0)
     write_text(directory / "counts.csv", counts.to_csv(index=False))
     total = counts[counts["sample"] == "all"]
-    guesses = table[table["class"] != UNKNOWN]
-    doubtful = guesses.index.to_numpy()[np.argsort(guesses["probability"].to_numpy(float), kind="stable")[:MAX_SHOWN]]
-    names = [f"{table['class'][row]}\n{100 * table['probability'][row]:.0f}%" for row in doubtful]
-    save_figures({
-        "counts": (estimated_counts_figure(total, synthetic=images.data.synthetic), "Counts"),
-        "most_doubtful": (contact_sheet(
-            images.data.images(doubtful).numpy(), names, text=f"of {len(table):,} images, the most doubtful first",
-            synthetic=images.data.synthetic,
-        ), "Most doubtful"),
-    }, directory)  # fmt: skip
+    save_figures(_figures(table, total, images), directory)
     _report(classifier, total, directory)
     export(settings["formats"], table, images, known.classes, directory)
+
+
+def _figures(table: "pd.DataFrame", total: "pd.DataFrame", images: EmbeddedImages) -> "dict[str, tuple[Figure, str]]":
+    """Counts, the most doubtful guesses, and those of each class."""
+    synthetic = images.data.synthetic
+    guesses = table[(table["class"] != UNKNOWN) & (table["from"] == "guess")]
+    guesses = guesses.assign(probability=guesses["probability"].astype(float))
+    guesses = guesses.sort_values("probability", kind="stable")
+    figures = {"counts": (estimated_counts_figure(total, synthetic=synthetic), "Counts")}
+    if guesses.empty:
+        return figures
+    first = guesses.head(MAX_SHOWN)
+    names = [f"{name}\n{100 * sure:.0f}%" for name, sure in zip(first["class"], first["probability"], strict=True)]
+    sheet = contact_sheet(
+        images.data.images(first.index.to_numpy()).numpy(), names, synthetic=synthetic,
+        text=f"of {len(guesses):,} guesses, the most doubtful first",
+    )  # fmt: skip
+    largest = guesses["class"].value_counts().index[:MAX_CLASSES]
+    each = guesses[guesses["class"].isin(largest)].groupby("class", sort=False).head(PER_CLASS)
+    of_class = each["class"].map(list(largest).index).to_numpy(np.int64)
+    left_out = guesses["class"].nunique() - len(largest)
+    text = "guesses: the most doubtful of each class first" + (f"; {left_out} classes left out" if left_out else "")
+    by_class = examples_figure(
+        images.data.images(each.index.to_numpy()).numpy(), of_class, list(largest), text=text, synthetic=synthetic
+    )
+    return figures | {
+        "most_doubtful": (sheet, "Most doubtful"),
+        "doubtful_by_class": (by_class, "Most doubtful of each class"),
+    }
 
 
 def labelled_images(settings: dict[str, Any], images: EmbeddedImages) -> Known:
