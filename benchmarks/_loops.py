@@ -22,7 +22,7 @@ from fewlabels.cli.app import compose_config
 from fewlabels.core.backbones import vision
 from fewlabels.core.losses import nt_xent
 from fewlabels.core.optim import OptimizerConfig
-from fewlabels.data.image_store.decode import decode
+from fewlabels.data.image_store.decode import Decoding, decode
 from fewlabels.data.image_store.folder import scan_folder
 from fewlabels.methods.projection_head import projection_head
 from fewlabels.methods.views import RandomViews
@@ -163,10 +163,10 @@ def _views_per_second(side: Callable[[], Any], batch: int, seconds: float) -> fl
 
 def _decoded(images: str, count: int) -> np.ndarray:
     """Decode images of a folder, uint8 [count, 3, SIZE, SIZE], from the first again when they run out."""
-    paths = [path for path, _, _ in scan_folder(images)]
+    paths = [path for path, _, _ in scan_folder(images).files]
     out = np.zeros((count, 3, SIZE, SIZE), np.uint8)
     for row, path in zip(out, itertools.cycle(paths), strict=False):
-        decode(f"{images}/{path}", row, "crop")
+        decode(f"{images}/{path}", row, Decoding("crop"))
     return out
 
 

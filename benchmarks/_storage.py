@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from fewlabels.data.image_store.decode import Target, decode_rows
+from fewlabels.data.image_store.decode import Decoding, Target, decode_rows
 from fewlabels.data.image_store.folder import folder_source, processors, scan_folder
 from fewlabels.data.image_store.progress import Advance
 from fewlabels.data.image_store.store import Source, open_store
@@ -26,14 +26,14 @@ CHUNK = 64  # images per task of a process
 def build(images: str, cache: str) -> float:
     """Images per second of listing a folder, decoding, resizing, hashing and writing its store, and opening it."""
     start = time.perf_counter()
-    source = folder_source(images, "bench", resize="crop", size=SHAPE[1], channels=SHAPE[0])
+    source = folder_source(images, "bench", Decoding("crop"), size=SHAPE[1], channels=SHAPE[0])
     store = open_store(source, cache)
     return len(store.paths) / (time.perf_counter() - start)
 
 
 def decode(images: str) -> float:
     """Images per second of only decoding and resizing, in as many processes, not counting their start."""
-    paths = [path for path, _, _ in scan_folder(images)]
+    paths = [path for path, _, _ in scan_folder(images).files]
     chunks = [(images, paths[start : start + CHUNK]) for start in range(0, len(paths), CHUNK)]
     with multiprocessing.get_context("fork").Pool(processors()) as pool:
         pool.map(_decode_chunk, chunks[: 2 * processors()], chunksize=1)  # to warm up
@@ -44,7 +44,7 @@ def decode(images: str) -> float:
 
 def _decode_chunk(chunk: tuple[str, list[str]]) -> int:
     root, paths = chunk
-    return len(decode_rows(root, paths, np.zeros((len(paths), *SHAPE), np.uint8), "crop"))
+    return len(decode_rows(root, paths, np.zeros((len(paths), *SHAPE), np.uint8), Decoding("crop")).reasons)
 
 
 def memory(count: int, cache: str, batch: int) -> float:
@@ -99,7 +99,7 @@ def link(images: str, folder: str, seconds: float, least: int) -> int:
     Returns:
         The number of links.
     """
-    paths = [path for path, _, _ in scan_folder(images)]
+    paths = [path for path, _, _ in scan_folder(images).files]
     sample = paths[:: max(1, len(paths) // 256)]
     start = time.perf_counter()
     _decode_chunk((images, sample))

@@ -4,6 +4,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import DataModule, ImageData
@@ -274,3 +275,39 @@ def test_a_split_by_path_is_that_of_version_0_1(make_module, class_folders):
 def test_an_unknown_way_to_split_is_an_error(make_module, class_folders):
     with pytest.raises(UserError, match=r"data\.split_by=hash must be one of name, path"):
         make_module(root=str(class_folders({"cat": 4})), split_by="hash")
+
+
+def test_folders_of_splits_are_the_splits_and_pages_of_a_file_stay_together(make_module, tree):
+    root = tree({f"{split}/{name}/{n}.png": n for split in ("train", "test") for name in "ab" for n in range(20)})
+    module = make_module(root=str(root), val_fraction=0.2)
+    assert module.seen_classes == ["a", "b"]
+    assert {module.paths[row].split("/")[0] for row in module.indices("test")} == {"test"}
+    assert {module.paths[row].split("/")[0] for row in np.r_[module.indices("train"), module.indices("val")]} == {
+        "train"
+    }
+    assert len(module.indices("val")) > 0
+
+
+def test_pages_of_a_file_are_images_in_one_split_and_no_files(make_module, tmp_path):
+    (tmp_path / "stacks").mkdir()
+    for number in range(20):
+        pages = [Image.new("L", (8, 8), 12 * number + page) for page in range(3)]
+        pages[0].save(tmp_path / "stacks" / f"{number}.tif", save_all=True, append_images=pages[1:])
+    module = make_module(root=str(tmp_path / "stacks"), pages="all", val_fraction=0.3, test_fraction=0.3)
+    assert len(module.paths) == 60
+    assert module.folder is None
+    splits = split_of_each_path(module)
+    assert set(splits.values()) == {"train", "val", "test"}
+    for path, split in splits.items():
+        assert {splits[f"{path.partition('#')[0]}#{page}"] for page in (1, 2, 3)} == {split}
+
+
+@pytest.mark.parametrize(("setting", "message"), [
+    ({"white": 0.0}, "data.white=0.0: give the value that is white"),
+    ({"pages": "2"}, "data.pages=2 must be one of first, all"),
+    ({"crop_edges": (1, 2)}, r"data.crop_edges=\[1, 2\]: give four numbers"),
+    ({"crop_edges": (1, 2, -3, 4)}, r"data.crop_edges=\[1, 2, -3, 4\]: give four numbers"),
+])  # fmt: skip
+def test_settings_of_reading_are_checked(make_module, setting, message):
+    with pytest.raises(UserError, match=message):
+        make_module(**setting)

@@ -185,7 +185,7 @@ def test_thirty_thousand_images_scroll_with_few_of_them_in_the_document(serve, t
     points = np.eye(8, dtype=np.float32)[draw.integers(0, 8, count)] + 0.1 * draw.normal(size=(count, 8))
     points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
     data = SimpleNamespace(
-        labels=np.full(count, -1), digests=np.arange(count), root="FOLDER", folder=None,
+        labels=np.full(count, -1), digests=np.arange(count), root="FOLDER", folder=None, white=None,
         paths=[f"{row}.png" for row in range(count)],
         images=lambda rows: torch.full((len(rows), 1, 8, 8), int(rows[0]) % 256, dtype=torch.uint8),
     )  # fmt: skip

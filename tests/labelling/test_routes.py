@@ -118,11 +118,11 @@ def test_until_the_images_are_embedded_there_is_their_progress(client, board, se
 
 def test_the_large_image_is_the_file_in_eight_bits_and_not_too_large(client, board, tmp_path):
     data = board.session.images.data
-    data.folder = tmp_path
+    data.folder, data.white = tmp_path, 50000
     (tmp_path / "sub").mkdir()
     Image.fromarray(np.full((10, 3200), 40000, np.uint16)).save(tmp_path / "sub" / "0.png")
     with Image.open(io.BytesIO(client.get("/image/0").content)) as shown:
-        assert (shown.size, shown.mode, shown.getpixel((0, 0))) == ((1600, 5), "L", 156)
+        assert (shown.size, shown.mode, shown.getpixel((0, 0))) == ((1600, 5), "L", 204)
     (tmp_path / "sub" / "1.png").write_bytes(b"no image")
     for row in (1, 2):  # broken, and gone
         answer = client.get(f"/image/{row}")

@@ -166,11 +166,11 @@ def test_classes_without_held_out_images_are_named(finetune, folder, save_image,
         assert any(re.search(rf"{split}.* d\b", warning) for warning in warnings), warnings
 
 
-def test_a_class_whose_images_are_all_held_out_is_named(finetune, folder, save_image):
-    for number, path in enumerate(paths_in("test", 3)):
-        save_image(folder / path, 1000 + number)
-    with pytest.raises(UserError, match="No training image of the class 'd' is labelled"):
+def test_a_class_whose_only_image_is_held_out_is_named_with_the_size_that_leaves_it_out(finetune, folder, save_image):
+    save_image(folder / paths_in("test", 1)[0], 1000)
+    with pytest.raises(UserError, match=r"of 1 of 4 classes .*: 'd' \(1\).*data.min_class_size=2, which leaves 3"):
         finetune("none")
+    finetune("without", "data.min_class_size=2")
 
 
 @pytest.mark.slow

@@ -103,6 +103,10 @@ class ImageData(DataModule, Protocol):
     @property
     def size(self) -> int: ...  # noqa: D102
 
+    @property
+    def white(self) -> float | None:
+        """The value that is white in images of more than 8 bits; None: there are none."""
+
     def images(self, indices: NDArray[Any] | Sequence[int]) -> "Tensor":
         """Read rows, uint8 [n, C, H, W]."""
 

@@ -11,21 +11,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fewlabels.core.distributed import rank
 from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import Modality
-from fewlabels.data import setting_checks
-from fewlabels.data.batches import StoreDataset, TableDataModule
+from fewlabels.data.batches import StoreDataset
+from fewlabels.data.image_store import setting_checks
+from fewlabels.data.image_store.decode import page_of
 from fewlabels.data.image_store.folder import folder_source
 from fewlabels.data.image_store.store import Source, Store, open_store
 from fewlabels.data.splits import assignment, classes
+from fewlabels.data.splits.class_names import ClassNaming
 from fewlabels.data.splits.keys import split_keys
-from fewlabels.data.splits.labels import file_names, folder_names
+from fewlabels.data.splits.labelled_table import LabelledTable
 
 log = logging.getLogger(__name__)
 
 
-class ImageDataModule(TableDataModule):
+class ImageDataModule(LabelledTable):
     """Images with or without class folders, decoded once, split by the hash of their name (an `ImageData`).
 
     Args:
@@ -42,11 +43,16 @@ class ImageDataModule(TableDataModule):
         group: Which images lie on one side of every split; see `group_names`.
         mean: Per channel, of pixels in [0, 1]; see `setting_checks.normalisation`.
         std: Per channel, likewise.
-        resize: "pad", "crop" or "squash"; see `decode.decode`.
+        resize: "pad", "crop" or "squash"; see `Decoding`, as of the next three.
+        white: Value that is white in images of more than 8 bits; None: found.
+        crop_edges: Pixels to cut off: top, right, bottom, left.
+        pages: "first" or "all".
         seen: The only classes to pretrain on; None: all except the unseen.
         unseen: Classes held out from pretraining: names, or how many to draw.
         min_class_size: Smaller classes are excluded, unless named in `seen` or `unseen`.
-        labels: A labels.csv that names the classes; None: the folders do. See `splits.labels`.
+        labels: A labels.csv that names the classes; None: folders do. See `ClassNaming`, as of the next two.
+        class_level: Depth of the folders that name the classes; None: 1, or 2 below train/ and test/.
+        unlabelled: Names of classes whose images are unlabelled.
         label_fraction: Fraction of the training labels that `labelled` returns, in (0, 1].
         steps_per_epoch: Optimizer steps in an epoch; None: one pass over the images.
         download: Whether the dataset may be downloaded if it is not on disk.
@@ -56,7 +62,7 @@ class ImageDataModule(TableDataModule):
         labels: int64 [N]; -1 for unlabelled images and those of excluded classes (the latter are in no split).
         keys: [N]; images with equal keys lie on one side of every split.
         digests: int64 [N] of the files' content.
-        folder: Where the files are that `paths` are relative to: `root`, or a folder in it; None if there are none.
+        folder: Where the files are that `paths` are relative to: `root`, or a folder in it; None if they are no files.
         notices: Sentences that logs and reports should repeat.
 
     Raises:
@@ -72,40 +78,25 @@ class ImageDataModule(TableDataModule):
     layouts: tuple[str, ...] = ()  # subfolders of the root that may contain the class folders
 
     def __init__(
-        self,
-        *,
-        root: str | None,
-        source: str,
-        size: int,
-        channels: int,
-        batch_size: int,
-        seed: int,
-        val_fraction: float,
-        test_fraction: float,
-        mean: Sequence[float],
-        std: Sequence[float],
-        split_seed: int = 0,
-        split_by: str = "name",
-        group: str | int | None = None,
-        resize: str = "pad",
-        seen: Sequence[str] | None = None,
-        unseen: int | Sequence[str] | None = None,
-        min_class_size: int = 1,
-        labels: str | None = None,
-        label_fraction: float = 1.0,
-        steps_per_epoch: int | None = None,
-        download: bool = False,
-        cache_dir: str | None = None,
-    ) -> None:
+        self, *, root: str | None, source: str, size: int, channels: int, batch_size: int, seed: int,
+        val_fraction: float, test_fraction: float, mean: Sequence[float], std: Sequence[float], split_seed: int = 0,
+        split_by: str = "name", group: str | int | None = None, resize: str = "pad", white: float | None = None,
+        crop_edges: Sequence[int] = (0, 0, 0, 0), pages: str = "first", seen: Sequence[str] | None = None,
+        unseen: int | Sequence[str] | None = None, min_class_size: int = 1, labels: str | None = None,
+        class_level: int | None = None, unlabelled: Sequence[str] = (), label_fraction: float = 1.0,
+        steps_per_epoch: int | None = None, download: bool = False, cache_dir: str | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.root, self.source, self.download, self.cache_dir = root, source, download, cache_dir
-        self.size, self.channels, self.resize, self.labelled_only = size, channels, resize, False
-        self.batch_size, self.seed, self.steps_per_epoch, self.notices = batch_size, seed, steps_per_epoch, list[str]()
+        self.size, self.channels, self.resize = size, channels, resize
+        self.batch_size, self.seed, self.steps_per_epoch = batch_size, seed, steps_per_epoch
         self.val_fraction, self.test_fraction, self.label_fraction = val_fraction, test_fraction, label_fraction
         self.seen, self.unseen, self.min_class_size = seen, unseen, min_class_size
-        self.split_seed, self.split_by, self.group, self.labels_file = split_seed, split_by, group, labels
+        self.split_seed, self.split_by, self.group, self.notices = split_seed, split_by, group, list[str]()
+        self.naming = ClassNaming(labels, class_level, tuple(unlabelled))
+        self.decoding = setting_checks.decoding(resize, white, crop_edges, pages)
         setting_checks.check_image_settings(
-            source=source, sources=self.sources, resize=resize, size=size, channels=channels, batch_size=batch_size,
+            source=source, sources=self.sources, size=size, channels=channels, batch_size=batch_size,
             min_class_size=min_class_size, steps_per_epoch=steps_per_epoch, split_by=split_by,
         )  # fmt: skip
         assignment.check_label_fraction(label_fraction)
@@ -131,8 +122,10 @@ class ImageDataModule(TableDataModule):
                 return self.make_synthetic()
             elif not root.exists():
                 raise UserError(f"data.root={root} does not exist. Give {setting_checks.remedy(self.sources)}.")
-        self.folder = root = next((root / layout for layout in self.layouts if (root / layout).is_dir()), root)
-        return folder_source(root, self.name, resize=self.resize, size=self.size, channels=self.channels)
+        root = next((root / layout for layout in self.layouts if (root / layout).is_dir()), root)
+        source = folder_source(root, self.name, self.decoding, size=self.size, channels=self.channels)
+        self.folder = None if self.decoding.pages == "all" else root
+        return source
 
     def make_synthetic(self) -> Source:
         """Describe synthetic images (implemented by datasets that list "synthetic" in `sources`)."""
@@ -145,9 +138,11 @@ class ImageDataModule(TableDataModule):
     def assign(self) -> np.ndarray:
         """Assign each image to a split, str [N]."""
         settings = self.val_fraction, self.test_fraction, self.split_seed if self.split_by == "name" else None
+        if (folders := self.naming.folder_splits(self.paths)) is not None:
+            return assignment.assign_folders(folders, self.keys, *settings)
         if self.official_test:
             return assignment.assign_official(self.paths, self.keys, *settings)
-        return assignment.assign(self.keys, *settings)
+        return assignment.keep_one_for_training(assignment.assign(self.keys, *settings), self.keys, self.labels)
 
     def prepare_data(self) -> None:
         """Download missing data and build the store (one process per machine)."""
@@ -158,8 +153,9 @@ class ImageDataModule(TableDataModule):
         if hasattr(self, "_rows"):
             return
         self.paths, self.digests = (store := self._open()).paths, store.digests
-        self.keys = split_keys(self.paths, self.digests, by=self.split_by, group=self.group)
-        names, found = file_names(self.paths, self.labels_file) if self.labels_file else (folder_names(self.paths), [])
+        files = [page_of(path)[0] for path in self.paths] if self.decoding.pages == "all" else self.paths
+        self.keys = split_keys(files, self.digests, by=self.split_by, group=self.group)
+        names, found = self.naming.names(self.paths)
         self.notices += found
         self._choose_classes(names)
         self._split(names)
@@ -206,44 +202,18 @@ class ImageDataModule(TableDataModule):
         return f"{len(self.paths)} images, {names[:12]}"
 
     @property
+    def white(self) -> float | None:
+        """The value that is white in images of more than 8 bits; None: there are none."""
+        return self._open().white
+
+    @property
     def store_key(self) -> str:
         """Identifies the decoded pixels: the name of their store."""
         return self._open().key
 
-    def labelled(self, fraction: float | None = None) -> np.ndarray:
-        """Rows of the training images whose labels may be used, int64 [m], sorted; see `assignment.nested_subset`."""
-        fraction = self.label_fraction if fraction is None else fraction
-        return assignment.nested_subset(self.keys, self.labels, self.indices("train"), fraction, self.seed)
-
     def images(self, indices: np.ndarray | Sequence[int]) -> torch.Tensor:
         """Read rows of the store, uint8 [n, C, H, W]."""
         return self.table()[np.asarray(indices, np.int64)].x
-
-    def use_labelled_only(self) -> NDArray[np.int64]:
-        """Train on the `labelled` images only, and use only labelled images of val and test, from now on.
-
-        Returns:
-            int64 [K], the number of training images of each of the `seen_classes`.
-
-        Raises:
-            UserError: There are fewer than two classes, or one without any labelled training image.
-        """
-        self.labelled_only = True
-        for split in ("val", "test") if rank() == 0 else ():
-            classes.warn_missing_classes(split, self.labels[self.indices(split)], self.seen_classes)
-        return classes.count_labels(self.labels[self.labelled()], self.seen_classes)
-
-    def training_rows(self) -> NDArray[np.int64]:
-        """Rows of an epoch: "train", or its labelled images."""
-        return self.labelled() if self.labelled_only else self.indices("train")
-
-    def held_out_rows(self, split: str) -> NDArray[np.int64]:
-        """Rows of "val" or "test", shuffled in the same way for all seeds.
-
-        In order they would give batches of one class, whose contrastive loss is not comparable with that of training.
-        """
-        rows = self.indices(split)
-        return np.random.default_rng(0).permutation(rows[self.labels[rows] >= 0] if self.labelled_only else rows)
 
     def table(self) -> StoreDataset:
         """All images with their labels."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from fewlabels.core.errors import UserError
 from fewlabels.core.interfaces import Modality
 from fewlabels.data.batches import StoreDataset, TableDataModule
-from fewlabels.data.setting_checks import check_minimum
+from fewlabels.data.image_store.setting_checks import check_minimum
 
 RADIUS = 2.0
 """Distance of the arms' outer ends from the origin. The means of x² and y² are then about 1."""

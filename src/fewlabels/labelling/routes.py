@@ -18,7 +18,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fewlabels.core.errors import UserError
-from fewlabels.data.image_store.decode import FORMATS, eight_bits
+from fewlabels.data.image_store.decode import FORMATS
+from fewlabels.data.image_store.pixels import eight_bits
 from fewlabels.labelling.labels_file import ConflictError
 from fewlabels.labelling.session import Board, LabellingSession
 
@@ -174,7 +175,7 @@ def _image(request: Request) -> Response:
         return _thumbnail(request)
     try:
         with Image.open(session.images.data.folder / session.images.data.paths[row], formats=FORMATS) as opened:
-            large = eight_bits(opened)
+            large = eight_bits(opened, session.images.data.white)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         return PlainTextResponse(f"{session.paths[row]} cannot be read any more: {error}", 404)
     large.thumbnail((MAX_SIDE, MAX_SIDE))

@@ -9,14 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fewlabels.data.image_store.decode import RESIZES, Target, content_digest, decode, decode_chunk, decode_rows
+from fewlabels.data.image_store.decode import (
+    RESIZES,
+    Decoding,
+    Target,
+    content_digest,
+    decode,
+    decode_chunk,
+    decode_rows,
+)  # fmt: skip
 
 QUICK = settings(max_examples=25, deadline=None, database=None)
 
 
 def read(file, size=8, channels=1, resize="squash"):
     out = np.zeros((channels, size, size), np.uint8)
-    decode(file, out, resize)
+    decode(file, out, Decoding(resize))
     return out
 
 
@@ -133,14 +141,14 @@ def write_damaged(folder):
     (folder / "cut.jpg").write_bytes(complete[: len(complete) // 2])
     (folder / "empty.png").touch()
     (folder / "text.png").write_text("not an image")
-    Image.fromarray(np.zeros((4, 4), np.float32)).save(folder / "float.tif")
+    Image.fromarray(np.full((4, 4), 3, np.float32)).save(folder / "float.tif")
     return ["cut.jpg", "empty.png", "text.png", "float.tif"]
 
 
 def test_damaged_images_are_reported_with_a_reason(tmp_path):
     files = write_damaged(tmp_path)
     out = np.zeros((4, 1, 8, 8), np.uint8)
-    digests, reasons = decode_rows(str(tmp_path), files, out, "pad")
+    digests, reasons, _ = decode_rows(str(tmp_path), files, out, Decoding())
     assert "truncated" in reasons[0]
     assert digests.tolist() == [content_digest((tmp_path / name).read_bytes()) for name in files]
     assert len(set(digests.tolist())) == 4
@@ -151,7 +159,7 @@ def test_damaged_images_are_reported_with_a_reason(tmp_path):
 def test_a_decompression_bomb_is_reported(tmp_path, monkeypatch):
     Image.new("L", (100, 100)).save(tmp_path / "x.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    _, reasons = decode_rows(str(tmp_path), ["x.png"], np.zeros((1, 1, 8, 8), np.uint8), "pad")
+    reasons = decode_rows(str(tmp_path), ["x.png"], np.zeros((1, 1, 8, 8), np.uint8), Decoding()).reasons
     assert "DecompressionBomb" in reasons[0]
 
 
@@ -164,17 +172,17 @@ def test_images_of_the_target_size_are_stored_unchanged(size, channels, resize, 
             Image.fromarray(pixels.squeeze(2) if channels == 1 else pixels).save(Path(name) / f"{number}.png")
         target = Target(str(Path(name) / "array"), 7, (channels, size, size))
         Path(target.file).touch()
-        start, digests, reasons = decode_chunk(name, ["1.png", "2.png"], resize, target, 1)
-        assert (start, len(digests), reasons) == (1, 2, {})
-        assert decode_chunk(name, ["0.png"], resize, target, 0)[2] == {}
+        rows, decoded = decode_chunk(name, ["1.png", "2.png"], Decoding(resize), target, range(1, 3))
+        assert (rows, len(decoded.digests), decoded.reasons) == (range(1, 3), 2, {})
+        assert decode_chunk(name, ["0.png"], Decoding(resize), target, [0])[1].reasons == {}
         stored = np.fromfile(target.file, np.uint8)[7:].reshape(3, channels, size, size)
     assert (stored == images.transpose(0, 3, 1, 2)).all()
 
 
-def test_a_chunk_reports_the_rows_of_the_target(tmp_path):
+def test_a_chunk_reports_its_unreadable_files(tmp_path):
     files = write_damaged(tmp_path)
     target = Target(str(tmp_path / "array"), 0, (1, 8, 8))
     (tmp_path / "array").touch()
-    start, digests, reasons = decode_chunk(str(tmp_path), files, "pad", target, 100)
-    assert (start, len(digests)) == (100, 4)
-    assert sorted(reasons) == [100, 101, 102, 103]
+    rows, decoded = decode_chunk(str(tmp_path), files, Decoding(), target, range(100, 104))
+    assert (rows, len(decoded.digests)) == (range(100, 104), 4)
+    assert sorted(decoded.reasons) == [0, 1, 2, 3]

@@ -16,13 +16,13 @@ from PIL import Image
 
 from fewlabels.core.errors import UserError
 from fewlabels.data.image_store import folder
-from fewlabels.data.image_store.decode import Target
+from fewlabels.data.image_store.decode import Decoding, Target
 from fewlabels.data.image_store.folder import file_sizes, folder_source, scan_folder
 from fewlabels.data.image_store.store import open_store
 
 
 def source_of(root, size=8):
-    return folder_source(root, "some", resize="pad", size=size, channels=1)
+    return folder_source(root, "some", Decoding("pad"), size=size, channels=1)
 
 
 def workers_of(process):
@@ -31,13 +31,50 @@ def workers_of(process):
 
 
 def paths(root):
-    return [path for path, _, _ in scan_folder(root)]
+    return [path for path, _, _ in scan_folder(root).files]
 
 
 def test_images_are_listed_recursively_and_sorted(tree):
     root = tree({"b/2.png": 0, "a/deep/er/1.JPG": 0, "a/0.bmp": 0, "top.tif": 0, ".hidden/x.png": 0, "a/._0.png": 0})
     (root / "notes.txt").write_text("not an image")
     assert paths(root) == ["a/0.bmp", "a/deep/er/1.JPG", "b/2.png", "top.tif"]
+
+
+def test_what_is_no_image_is_counted_by_extension_without_what_nobody_expects(tree):
+    root = tree({"a/0.png": 0})
+    for name in ("a/1.heic", "a/2.HEIC", "a/3.raw", "a/4", "a/notes.txt", "Thumbs.db", ".DS_Store"):
+        (root / name).touch()
+    (root / "a" / "broken.png").symlink_to(root / "nowhere")
+    (notice,) = scan_folder(root).notices()
+    assert notice.startswith("5 files are not read: 2 .heic, 1 ")
+    for named in ("1 .raw", "1 without extension", "1 broken links"):
+        assert named in notice
+    (root / "a" / "broken.png").unlink()
+    for name in ("1.heic", "2.HEIC", "3.raw", "4"):
+        (root / "a" / name).unlink()
+    assert scan_folder(root).notices() == ()
+
+
+def test_folders_of_systems_and_programs_are_skipped_and_counted(tree):
+    names = ["@eaDir", "$RECYCLE.BIN", "#recycle", "lost+found", "System Volume Information", "wandb"]
+    root = tree({"a/0.png": 0, "a/@eaDir/0.png": 0, **{f"{name}/x.png": 0 for name in names}})
+    listing = scan_folder(root)
+    assert [path for path, _, _ in listing.files] == ["a/0.png"]
+    (notice,) = listing.notices()
+    assert notice.startswith("7 folders of programs and systems are skipped: 2 @eaDir, 1 ")
+
+
+def test_run_directories_below_the_images_are_skipped(tree):
+    root = tree({"a/0.png": 0, "runs/simclr/1/figures/views.png": 0, "runs/simclr/2/figures/views.png": 0})
+    for number in "12":
+        for name in ("config.yaml", "run.log"):
+            (root / "runs" / "simclr" / number / name).touch()
+    listing = scan_folder(root)
+    assert [path for path, _, _ in listing.files] == ["a/0.png"]
+    assert listing.notices() == ("2 folders of programs and systems are skipped: 2 run directories",)
+    (root / "config.yaml").touch()
+    (root / "run.log").touch()  # whoever names a run directory as data.root wants its images
+    assert scan_folder(root).files
 
 
 def test_links_are_followed_once(tree, tmp_path):
@@ -90,15 +127,15 @@ def test_the_stamp_of_a_folder_never_changes(tmp_path):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(bytes(10 + number))
         os.utime(tmp_path / name, ns=(1, 1_700_000_000_000_000_000 + number))
-    source = folder_source(tmp_path, "some", resize="crop", size=64, channels=3)
-    assert source.stamp == "d98c73ba00b3996afd595f8b0dab115170b9ff0f3bfd6e8ba19a972ba4974b73"
+    source = folder_source(tmp_path, "some", Decoding("crop"), size=64, channels=3)
+    assert source.stamp == "71f9b9c45c9e0e73f585706055c5d3a5c90d9814fb14cd7421c17c99dabe309d"
 
 
 def test_few_images_are_decoded_without_workers(class_folders, tmp_path, monkeypatch):
     rows = []
 
     def decode_chunk(*args):
-        rows.append(args[-1])  # in a worker, this would append to a copy of the list
+        rows.append(args[-1].start)  # in a worker, this would append to a copy of the list
         return folder_decode_chunk(*args)
 
     folder_decode_chunk = folder.decode_chunk
@@ -117,7 +154,7 @@ def test_the_result_does_not_depend_on_the_number_of_workers(tree, tmp_path, mon
     paths, write = source_of(root).read()
     target, advances = Target(str(tmp_path / "array"), 0, (1, 8, 8)), []
     Path(target.file).touch()
-    digests, reasons = write(target, advances.append)
+    digests, reasons, *_ = write(target, advances.append)
     assert reasons == {paths.index("c0/000-bad.png"): "not an image of a known format"}
     # A digest of the whole file, in the order of the paths
     contents = [hashlib.blake2b((root / path).read_bytes(), digest_size=8).digest() for path in paths]
@@ -180,8 +217,9 @@ import signal
 import sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a process that a shell put into the background
 from fewlabels.data.image_store import folder
+from fewlabels.data.image_store.decode import Decoding
 folder.processors = lambda: 2
-paths, write = folder.folder_source(sys.argv[1], "some", resize="pad", size=512, channels=3).read()
+paths, write = folder.folder_source(sys.argv[1], "some", Decoding("pad"), size=512, channels=3).read()
 write(folder.Target(sys.argv[2], 0, (3, 512, 512)), lambda count: print(count, flush=True))
 """
 

@@ -18,24 +18,25 @@ from PIL import Image
 
 from fewlabels.core.errors import UserError
 from fewlabels.data.image_store import decode, folder, store
-from fewlabels.data.image_store.decode import Target
+from fewlabels.data.image_store.decode import Decoding, Target
 from fewlabels.data.image_store.folder import folder_source
 from fewlabels.data.image_store.store import open_store
 
 QUICK = settings(max_examples=25, deadline=None, database=None)
 BUILD = """
 import logging, sys
+from fewlabels.data.image_store.decode import Decoding
 from fewlabels.data.image_store.folder import folder_source
 from fewlabels.data.image_store.store import open_store
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-source = folder_source(sys.argv[1], "some", resize="pad", size=32, channels=3)
+source = folder_source(sys.argv[1], "some", Decoding("pad"), size=32, channels=3)
 print("sum", open_store(source, sys.argv[2]).images.sum())
 assert "torch" not in sys.modules, "torch must not be imported for decoding"
 """
 
 
 def source_of(root, size=8, resize="pad", channels=1):
-    return folder_source(root, "some", resize=resize, size=size, channels=channels)
+    return folder_source(root, "some", Decoding(resize), size=size, channels=channels)
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_images_are_stored_in_the_order_of_the_paths(root, cache):
     assert opened.images.shape == (20, 1, 8, 8)
     assert opened.images.dtype == np.uint8
     assert opened.images[:, 0, 0, 0].tolist() == [10 * number for number in range(10)] * 2
-    assert suffixes(cache) == [".json", ".lock", ".npy"]
+    assert suffixes(cache) == [".facts", ".json", ".lock", ".npy"]
 
 
 def test_an_existing_store_is_not_rebuilt(root, cache, monkeypatch):
@@ -168,7 +169,7 @@ def test_files_of_killed_processes_are_removed(root, cache):
     (cache / f"{file.name}.99999.tmp").write_bytes(b"incomplete")
     (cache / f"{file.stem}.json.99999.tmp").write_bytes(b"incomplete")
     open_store(source_of(root), cache)
-    assert suffixes(cache) == [".json", ".lock", ".npy"]
+    assert suffixes(cache) == [".facts", ".json", ".lock", ".npy"]
 
 
 def test_an_interrupt_leaves_no_incomplete_file(root, cache, monkeypatch):
@@ -188,7 +189,7 @@ def test_the_metadata_are_written_before_the_array_gets_its_name(root, cache, mo
         Path, "replace", lambda self, target: (order.append(Path(target).suffix), replace(self, target))
     )
     open_store(source_of(root), cache)
-    assert order == [".json", ".npy"]  # readers need both and take no lock
+    assert order == [".facts", ".json", ".npy"]  # readers need both and take no lock
 
 
 @pytest.mark.subprocess
@@ -203,7 +204,7 @@ def test_two_processes_build_the_store_once(tree, cache):
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert all(f"sum {expected}" in text for text in outputs)
     assert "".join(outputs).count("Prepared 1200 images") == 1
-    assert suffixes(cache) == [".json", ".lock", ".npy"]
+    assert suffixes(cache) == [".facts", ".json", ".lock", ".npy"]
 
 
 def test_one_line_is_logged_if_there_is_no_terminal(root, cache, caplog, capfd):

@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewlabels.core.errors import UserError
-from fewlabels.data.splits.assignment import assign, assign_official, halve, nested_subset, uniform
+from fewlabels.data.splits.assignment import (
+    assign,
+    assign_folders,
+    assign_official,
+    halve,
+    keep_one_for_training,
+    nested_subset,
+    uniform,
+)
 
 QUICK = settings(max_examples=25, deadline=None, database=None)
 
@@ -139,3 +147,38 @@ def test_seeds_choose_different_subsets(labels):
 def test_a_label_fraction_out_of_range_is_an_error(labels, fraction):
     with pytest.raises(UserError, match=rf"data\.label_fraction={fraction} "):
         nested_subset(PATHS, labels, np.arange(100), fraction, 0)
+
+
+@pytest.mark.parametrize(("val", "test"), [(0.1, 0.1), (0.2, 0.4), (0.0, 0.9)])
+def test_of_every_class_with_two_images_one_is_for_training(val, test):
+    keys = [f"{number}.png" for number in range(300)]
+    labels = np.repeat(np.arange(150), 2)
+    labels[-2:] = 150, 151  # two classes of a single image
+    drawn = assign(keys, val, test, 0)
+    kept = keep_one_for_training(drawn, keys, labels)
+    assert set(labels[kept == "train"]) >= set(range(149))
+    moved = np.flatnonzero(drawn != kept)
+    assert len(moved) > 0
+    assert (kept[moved] == "train").all()
+    assert len(moved) == len(set(labels[moved])) == len(set(range(149)) - set(labels[drawn == "train"]))
+    again = keep_one_for_training(assign(keys, 0.0, 0.99, 0), keys, labels)
+    assert set(moved) <= set(np.flatnonzero(again == "train"))  # the same one whatever the fractions are
+
+
+def test_images_of_one_key_move_together_and_one_key_is_not_two_images():
+    splits = np.array(["test", "test", "val", "val"])
+    kept = keep_one_for_training(splits, ["x", "x", "y", "y"], np.array([0, 0, 1, -1]))
+    assert kept.tolist() == splits.tolist()
+    kept = keep_one_for_training(splits, ["x", "x", "y", "y"], np.array([0, 1, 0, 1]))
+    assert sorted(kept.tolist()) in (["test", "test", "train", "train"], ["train", "train", "val", "val"])
+
+
+def test_folders_keep_their_split_and_the_others_are_drawn_from_train():
+    folders = np.repeat(["train", "test"], [400, 100])
+    keys = [f"{number}.png" for number in range(500)]
+    assigned = assign_folders(folders, keys, 0.2, 0.3, 0)
+    assert (assigned[400:] == "test").all()
+    assert 0.15 < (assigned[:400] == "val").mean() < 0.25
+    assert not (assigned[:400] == "test").any()
+    three = np.repeat(["train", "val", "test"], [400, 50, 50])
+    assert (assign_folders(three, keys, 0.2, 0.3, 0) == three).all()

@@ -63,11 +63,16 @@ def test_without_class_folders_there_are_no_classes():
 
 
 def test_count_labels_needs_two_classes_and_a_label_of_each():
-    assert count_labels(np.array([0, 1, 1, 2]), ["a", "b", "c"]).tolist() == [1, 2, 1]
+    assert count_labels(np.array([0, 1, 1, 2]), ["a", "b", "c"], [1, 2, 1]).tolist() == [1, 2, 1]
     with pytest.raises(UserError, match=r"at least 2 labelled classes, found 1\..*data\.seen"):
-        count_labels(np.array([0, 0]), ["a"])
-    with pytest.raises(UserError, match="No training image of the class 'b' is labelled"):
-        count_labels(np.array([0, 2]), ["a", "b", "c"])
+        count_labels(np.array([0, 0]), ["a"], [2])
+
+
+def test_all_classes_without_a_label_are_named_with_the_size_that_leaves_them_out():
+    with pytest.raises(UserError) as caught:
+        count_labels(np.array([0, 2]), ["a", "b", "c", "d", "e"], [50, 3, 40, 7, 8])
+    assert "of 3 of 5 classes (number of their images): 'b' (3), 'd' (7), 'e' (8). Label" in str(caught.value)
+    assert "data.min_class_size=9, which leaves 2 classes" in str(caught.value)
 
 
 def test_classes_without_held_out_images_are_logged(caplog):

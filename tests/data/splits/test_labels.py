@@ -3,7 +3,8 @@
 import pytest
 
 from fewlabels.core.errors import UserError
-from fewlabels.data.splits.labels import file_names, folder_names, read_labels, similar_names
+from fewlabels.data.splits.class_names import folder_names
+from fewlabels.data.splits.labels import file_names, read_labels, similar_names
 
 PATHS = ["a.png", "deep/er/b.png", "ü.png", "unlabelled.png"]
 

@@ -96,7 +96,7 @@ def test_synthetic_images_have_a_map_alone():
 def test_a_guess_that_is_no_class_of_the_labels_has_no_category_in_ecotaxa(root, tmp_path, caplog):
     table = pd.DataFrame({"path": ["a/1.png", "b/1.png", "3.png"], "class": ["unknown", "Copepoda", "unknown"],
                           "probability": [np.nan, 0.9, np.nan], "from": "guess"}, dtype=object)  # fmt: skip
-    images = SimpleNamespace(data=SimpleNamespace(name="images", folder=root), points=None)
+    images = SimpleNamespace(data=SimpleNamespace(name="images", folder=root, white=None), points=None)
     with caplog.at_level(logging.INFO):
         export(["ecotaxa", "folders", "fiftyone", "ecotaxa"], table, images, ["Copepoda", "egg"], tmp_path)
     text = pd.read_csv(_table(tmp_path / "ecotaxa_1.zip"), sep="\t", skiprows=[1], keep_default_na=False)

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from fewlabels.core.errors import UserError
-from fewlabels.data.image_store.decode import VERSION, Target, content_digest, resize_into
+from fewlabels.data.image_store.decode import VERSION, Target, content_digest
+from fewlabels.data.image_store.pixels import resize_into
 from fewlabels.data.image_store.progress import Advance
 from fewlabels.data.image_store.store import Source, Write, Written
 
@@ -32,7 +33,7 @@ def array_source(
     Args:
         name: Name of the dataset.
         load: Returns the [N] paths and, in the same order, N images: uint8 [H, W] or [H, W, 3].
-        resize: "pad", "crop" or "squash"; see `decode.decode`.
+        resize: "pad", "crop" or "squash"; see `decode.Decoding`.
         size: Side of the square, pixels.
         channels: 1 or 3.
         stamp: Must change whenever `load` would return different images.
@@ -52,7 +53,7 @@ def array_source(
                     digests[start + row] = content_digest(np.ascontiguousarray(image).data.cast("B"))
                 target.put(start, out)
                 advance(len(chunk))
-            return digests, {}
+            return Written(digests, {})
 
         return paths, write
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,24 @@ from numpy.typing import NDArray
 from fewlabels.core.atomic_io import atomic_write, write_text
 from fewlabels.core.errors import UserError
 from fewlabels.data.image_store.decode import Target
+from fewlabels.data.image_store.facts import save_facts
 from fewlabels.data.image_store.progress import Advance, progress
 
 log = logging.getLogger(__name__)
 
-Written = tuple[NDArray[np.int64], dict[int, str]]
+FACTS_FILE = ".facts"
+
+
+class Written(NamedTuple):
+    """What is known of N images once they are written: as of `Store`, but {row: reason} of those not read."""
+
+    digests: NDArray[np.int64]
+    reasons: dict[int, str]
+    facts: NDArray[np.void] | None = None
+    notices: tuple[str, ...] = ()
+    white: float | None = None
+
+
 Write = Callable[[Target, Advance], Written]
 MAX_CORRUPT = 0.05  # a larger fraction of unreadable files suggests a wrong folder or a failed copy
 
@@ -42,10 +55,10 @@ class Source:
         shape: (C, H, W) of the decoded images.
         stamp: Changes whenever a pixel may change; part of the store's key.
         read: Called only if there is no store yet. Returns the [N] relative posix paths, whose first component is the
-            class if there are several, and a function that decodes all images into the rows of a `Target` and returns
-            their digests, int64 [N], and {row: reason} of the unreadable ones.
+            class if there are several, and a function that decodes all images into the rows of a `Target`.
         where: Location of the images, for messages.
         synthetic: Whether the images are synthetic.
+        notices: Sentences that logs and reports should repeat.
     """
 
     name: str
@@ -54,6 +67,7 @@ class Source:
     read: Callable[[], tuple[list[str], Write]]
     where: str
     synthetic: bool = False
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,9 @@ class Store:
         digests: int64 [N]; equal only for files (arrays, of datasets that are no files) of equal content.
         corrupt: {path: reason} of the files that could not be read and are not in the store.
         key: Changes whenever a pixel may have changed.
+        notices: Sentences that logs and reports should repeat.
+        facts_file: Of the facts of the images' files; None: they are no files.
+        white: The value that is white in images of more than 8 bits; None: there are none.
     """
 
     images: np.ndarray
@@ -73,6 +90,14 @@ class Store:
     digests: NDArray[np.int64]
     corrupt: dict[str, str]
     key: str
+    notices: tuple[str, ...] = ()
+    facts_file: Path | None = None
+    white: float | None = None
+
+    @property
+    def facts(self) -> NDArray[np.void] | None:
+        """Of the [N] files, see `facts.FACTS`; None: the images are no files."""
+        return None if self.facts_file is None else np.load(self.facts_file)
 
 
 def open_store(source: Source, cache_dir: str | Path | None = None) -> Store:
@@ -117,8 +142,10 @@ def _load(file: Path) -> Store | None:
     except (ValueError, EOFError) as error:
         log.warning("The store %s is damaged (%s) and will be rebuilt.", file, error)
         return None
-    digests = np.array(metadata["digests"], np.int64)
-    return Store(images, metadata["paths"], digests, metadata["corrupt"], file.stem)
+    digests, notices = np.array(metadata["digests"], np.int64), tuple(metadata["notices"])
+    facts = file.with_suffix(FACTS_FILE) if file.with_suffix(FACTS_FILE).is_file() else None
+    known = metadata["paths"], digests, metadata["corrupt"], file.stem, notices, facts, metadata["white"]
+    return Store(images, *known)
 
 
 @contextlib.contextmanager
@@ -163,15 +190,17 @@ def _build(source: Source, file: Path) -> None:
     with atomic_write(file) as temporary:
         target = _allocate(temporary, len(paths), source.shape)
         with progress(f"Preparing {len(paths)} images of {source.name}", len(paths)) as advance:
-            digests, reasons = write(target, advance)
+            digests, reasons, facts, notices, white = write(target, advance)
         _check_unreadable(source.where, paths, reasons)
         rows = [row for row in range(len(paths)) if row not in reasons]
         _keep_rows(target, rows)
         corrupt = {paths[row]: reason for row, reason in sorted(reasons.items())}
         metadata = {
             "where": source.where, "paths": [paths[row] for row in rows], "digests": digests[rows].tolist(),
-            "corrupt": corrupt,
+            "corrupt": corrupt, "notices": notices, "white": white,
         }  # fmt: skip
+        if facts is not None:
+            save_facts(file.with_suffix(FACTS_FILE), facts[rows])
         write_text(file.with_suffix(".json"), json.dumps(metadata))  # before the array gets its name
     log.info("Prepared %d images in %.1f s: %s", len(rows), time.monotonic() - start, file)
 

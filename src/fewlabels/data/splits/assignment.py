@@ -49,6 +49,25 @@ def assign(keys: Sequence[str], val_fraction: float, test_fraction: float, seed:
     return np.select([hashes < test_fraction, hashes < test_fraction + val_fraction], ["test", "val"], "train")
 
 
+def keep_one_for_training(splits: np.ndarray, keys: Sequence[str], labels: np.ndarray) -> np.ndarray:
+    """Move one key of every class that has none in "train", and at least two in all, there: chosen by a hash.
+
+    Args:
+        splits: str [N], see `assign`.
+        keys: [N].
+        labels: int64 [N], -1 is unlabelled.
+
+    Returns:
+        str [N].
+    """
+    trained, moved = np.unique(labels[splits == "train"]), set[str]()
+    for label in np.setdiff1d(labels[labels >= 0], trained):
+        of_class = {keys[int(row)] for row in np.flatnonzero(labels == label)}
+        if len(of_class) > 1:
+            moved.add(max(of_class, key=lambda key: uniform(key, "kept for training")))
+    return np.where([key in moved for key in keys], "train", splits) if moved else splits
+
+
 def assign_official(
     paths: Sequence[str], keys: Sequence[str], val_fraction: float, test_fraction: float, seed: int | None = None
 ) -> np.ndarray:
@@ -71,6 +90,30 @@ def assign_official(
         raise UserError(f"data.test_fraction={test_fraction} must be 0: this dataset has an official test split.")
     official = np.array([path.rpartition("/")[2].startswith("test-") for path in paths])
     return np.where(official, "test", assign(keys, val_fraction, 0.0, seed))
+
+
+def assign_folders(
+    splits: np.ndarray, keys: Sequence[str], val_fraction: float, test_fraction: float, seed: int | None = None
+) -> np.ndarray:
+    """Keep the splits that folders tell, and draw from "train" those of val and test that no folder tells.
+
+    Args:
+        splits: str [N]: "train", "val" or "test".
+        keys: [N] as for `assign`.
+        val_fraction: Fraction of the images of "train".
+        test_fraction: Likewise.
+        seed: As for `assign`.
+
+    Returns:
+        str [N]: "train", "val" or "test".
+
+    Raises:
+        UserError: As `assign`.
+    """
+    fractions = ("val", val_fraction), ("test", test_fraction)
+    missing = [0.0 if split in splits else fraction for split, fraction in fractions]
+    drawn = assign(keys, missing[0], missing[1], seed)
+    return np.where(splits == "train", drawn, splits)
 
 
 def halve(keys: Sequence[str], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -95,11 +95,16 @@ def _draw_unseen(names: list[str], count: int, seed: int, *, keep: int, min_clas
     return sorted(names, key=lambda name: uniform(name, f"unseen {seed}"))[:count]
 
 
-def count_labels(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+def count_labels(labels: np.ndarray, classes: Sequence[str], sizes: Sequence[int]) -> np.ndarray:
     """Count the labels [n] of each class, int64 [K].
 
+    Args:
+        labels: int64 [n], of the training images.
+        classes: [K].
+        sizes: [K], all images of each class.
+
     Raises:
-        UserError: There are fewer than two classes, or no label of one of them.
+        UserError: There are fewer than two classes, or no label of some of them.
     """
     counts = np.bincount(labels, minlength=len(classes))
     if len(classes) < 2:
@@ -108,9 +113,14 @@ def count_labels(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
             "data.root, lower data.min_class_size, or name more classes in data.seen."
         )
     if not counts.all():
+        missing = [int(label) for label in np.flatnonzero(counts == 0)]
+        enough = max(sizes[label] for label in missing) + 1
+        left = sum(size >= enough for size in sizes)
+        named = ", ".join(f"{classes[label]!r} ({sizes[label]})" for label in missing[:10])
         raise UserError(
-            f"No training image of the class {classes[int(counts.argmin())]!r} is labelled. Label some, exclude small "
-            "classes with data.min_class_size=N, or name the other classes in data.seen."
+            f"No training image is labelled of {len(missing)} of {len(classes)} classes (number of their images): "
+            f"{named}{', …' if len(missing) > 10 else ''}. Label some; or give data.min_class_size={enough}, which "
+            f"leaves {left} classes; or name the other classes in data.seen."
         )
     return counts
 

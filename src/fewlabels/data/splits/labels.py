@@ -1,4 +1,4 @@
-"""Class names of images: from their folders, or from a labels.csv with the columns path and label."""
+"""Class names of images from a labels.csv with the columns path and label."""
 
 import codecs
 import csv
@@ -17,11 +17,6 @@ from fewlabels.core.errors import UserError
 COLUMNS = ("path", "label")
 SHOWN = 3
 """Examples in a message."""
-
-
-def folder_names(paths: Sequence[str]) -> np.ndarray:
-    """The first folder of every path, object [N]; "" of images directly under the root, which are unlabelled."""
-    return np.array([path.rpartition("/")[0].partition("/")[0] for path in paths], dtype=object)
 
 
 def file_names(paths: Sequence[str], file: str) -> tuple[np.ndarray, list[str]]:

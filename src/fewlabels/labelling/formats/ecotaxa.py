@@ -14,7 +14,8 @@ from PIL import Image
 
 from fewlabels.core.atomic_io import temporary_folder
 from fewlabels.core.errors import UserError
-from fewlabels.data.image_store.decode import FORMATS, eight_bits
+from fewlabels.data.image_store.decode import FORMATS
+from fewlabels.data.image_store.pixels import eight_bits
 from fewlabels.labelling.formats.files import valid_text
 
 MAX_BYTES = 3_900_000_000
@@ -47,7 +48,9 @@ class Prediction(NamedTuple):
     score: float | None
 
 
-def write_ecotaxa(predictions: Sequence[Prediction], root: Path, directory: Path) -> tuple[list[Path], list[str]]:
+def write_ecotaxa(
+    predictions: Sequence[Prediction], root: Path, directory: Path, white: float | None = None
+) -> tuple[list[Path], list[str]]:
     """Write ecotaxa_1.zip, ecotaxa_2.zip, … of at most `MAX_BYTES` each, all of them or none.
 
     Each has the images, in their folders, and ecotaxa_fewlabels.tsv: tab-separated UTF-8 with a byte order mark
@@ -58,6 +61,7 @@ def write_ecotaxa(predictions: Sequence[Prediction], root: Path, directory: Path
         predictions: At least one.
         root: The folder of images.
         directory: Where to write.
+        white: Of images of more than 8 bits, see `Decoding`.
 
     Returns:
         The archives, and paths of images that were shrunk to `MAX_SIDE`.
@@ -70,11 +74,11 @@ def write_ecotaxa(predictions: Sequence[Prediction], root: Path, directory: Path
     with temporary_folder(directory / "ecotaxa") as temporary:
         while rest:
             parts.append(temporary / f"ecotaxa_{len(parts) + 1}.zip")
-            shrunk += _write_part(rest, root, parts[-1])
+            shrunk += _write_part(rest, root, parts[-1], white)
         return [part.replace(directory / part.name) for part in parts], shrunk
 
 
-def _write_part(rest: list[Prediction], root: Path, file: Path) -> list[str]:
+def _write_part(rest: list[Prediction], root: Path, file: Path, white: float | None) -> list[str]:
     """Write an archive of as many images as fit, at least one, which are taken from the end of `rest`.
 
     Returns:
@@ -84,7 +88,7 @@ def _write_part(rest: list[Prediction], root: Path, file: Path) -> list[str]:
     with file.open("wb") as stream:
         with zipfile.ZipFile(stream, "w") as archive:
             while rest:
-                name, content, smaller = _image(root, rest[-1].path)
+                name, content, smaller = _image(root, rest[-1].path, white)
                 while name in archive.NameToInfo:  # "a.tif" becomes "a.tif.png", which may be an image too
                     name = str(PurePosixPath(name).with_stem(f"{PurePosixPath(name).stem}_"))
                 row = _row(name, rest[-1])
@@ -118,7 +122,7 @@ def _row(name: str, prediction: Prediction) -> list[str]:
     return [name, _plain(prediction.path), valid_text(category), status, score]
 
 
-def _image(root: Path, path: str) -> tuple[str, bytes, bool]:
+def _image(root: Path, path: str, white: float | None) -> tuple[str, bytes, bool]:
     """Name and content of an image in the archive, and whether it was shrunk."""
     file = root / path
     try:
@@ -127,7 +131,7 @@ def _image(root: Path, path: str) -> tuple[str, bytes, bool]:
             large = max(image.size) > MAX_SIDE
             if image.mode in KEPT.get(str(image.format), ()) and not large:
                 return _plain(path), file.read_bytes(), False
-            converted = eight_bits(image)
+            converted = eight_bits(image, white)
             converted.thumbnail((MAX_SIDE, MAX_SIDE))
             buffer = io.BytesIO()
             converted.save(buffer, "png")

@@ -53,12 +53,15 @@ def export(
             log.info("For Embedding Atlas: embedding-atlas %s --x x --y y --neighbors neighbors",
                      directory / "embedding_atlas.parquet")  # fmt: skip
         elif images.data.folder is not None:
-            _export_images(name, table, images.data.folder, classes, directory)
+            _export_images(name, table, images.data, classes, directory)
 
 
-def _export_images(name: str, table: "pd.DataFrame", root: Path, classes: Sequence[str], directory: Path) -> None:
+def _export_images(
+    name: str, table: "pd.DataFrame", data: "ImageData", classes: Sequence[str], directory: Path
+) -> None:
     from fewlabels.labelling.formats import ecotaxa, fiftyone, folders
 
+    root = data.folder or Path()
     columns = zip(table["path"], table["class"], table["from"] == "label", table["probability"], strict=True)
     predictions = [
         ecotaxa.Prediction(path, label, bool(given), None if math.isnan(score) else float(score))
@@ -67,7 +70,7 @@ def _export_images(name: str, table: "pd.DataFrame", root: Path, classes: Sequen
     if name == "ecotaxa":
         known = set(classes)
         named = [p if p.validated or p.category in known else p._replace(category=None) for p in predictions]
-        archives, shrunk = ecotaxa.write_ecotaxa(named, root, directory)
+        archives, shrunk = ecotaxa.write_ecotaxa(named, root, directory, data.white)
         if shrunk:
             log.warning("%d images of more than %d pixels were shrunk, such as %s.", len(shrunk), ecotaxa.MAX_SIDE,
                         shrunk[0])  # fmt: skip

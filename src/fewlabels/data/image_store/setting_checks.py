@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewlabels.core.errors import UserError
-from fewlabels.data.image_store.decode import RESIZES
+from fewlabels.data.image_store.decode import RESIZES, Decoding
 from fewlabels.data.image_store.store import Source, Store
 from fewlabels.data.splits.keys import SPLIT_BY
 
@@ -34,7 +34,6 @@ def check_image_settings(
     *,
     source: str,
     sources: Sequence[str],
-    resize: str,
     size: int,
     channels: int,
     batch_size: int,
@@ -44,7 +43,6 @@ def check_image_settings(
 ) -> None:
     """Raise UserError if a setting of an image dataset is out of range."""
     check_choice("source", source, sources)
-    check_choice("resize", resize, RESIZES)
     check_choice("channels", channels, (1, 3))
     check_choice("split_by", split_by, SPLIT_BY)
     check_minimum("size", size, MIN_SIZE, "pixels")
@@ -52,6 +50,25 @@ def check_image_settings(
     check_minimum("min_class_size", min_class_size, 1, "image")
     if steps_per_epoch is not None:
         check_minimum("steps_per_epoch", steps_per_epoch, 1, "step, or null")
+
+
+def decoding(resize: str, white: float | None, crop_edges: Sequence[int], pages: str) -> Decoding:
+    """Check how files become pixels.
+
+    Raises:
+        UserError: A value is out of range.
+    """
+    check_choice("resize", resize, RESIZES)
+    check_choice("pages", pages, ("first", "all"))
+    if white is not None and not 0 < white < math.inf:
+        raise UserError(f"data.white={white}: give the value that is white, above 0, such as 4095; or null to find it.")
+    if len(crop_edges) != 4 or any(not isinstance(pixels, int) or pixels < 0 for pixels in crop_edges):
+        raise UserError(
+            f"data.crop_edges={list(crop_edges)}: give four numbers of pixels, [top,right,bottom,left], such as "
+            "[0,0,40,0]."
+        )
+    top, right, bottom, left = crop_edges
+    return Decoding(resize, white, (top, right, bottom, left), pages)
 
 
 def normalisation(
@@ -88,13 +105,14 @@ def remedy(sources: Sequence[str]) -> str:
 
 
 def image_notices(name: str, source: Source, store: Store, sources: Sequence[str]) -> Iterator[str]:
-    """Yield what every log and report must say about the images: that they are synthetic, or that some are corrupt."""
+    """Yield what every log and report must say about the images: that they are synthetic, corrupt, or read in part."""
     count, corrupt = len(store.paths), store.corrupt
     if source.synthetic:
         yield (
             f"SYNTHETIC DATA: the {count} images of {name} are synthetic; results on them say nothing about real "
             f"images. For real images give {remedy(sources)}."
         )
+    yield from (*source.notices, *store.notices)
     if corrupt:
         examples = "; ".join(f"{path} ({reason})" for path, reason in islice(corrupt.items(), 5))
         yield f"{len(corrupt)} of {count + len(corrupt)} files cannot be read and are excluded: {examples}"

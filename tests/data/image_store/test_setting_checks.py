@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from fewlabels.core.errors import UserError
-from fewlabels.data.image_store.store import Source, Store
-from fewlabels.data.setting_checks import (
+from fewlabels.data.image_store.setting_checks import (
     check_choice,
     check_minimum,
     excluded_notices,
     image_notices,
     normalisation,
 )
+from fewlabels.data.image_store.store import Source, Store, Written
 
 
 def test_check_choice_lists_the_accepted_values():
@@ -56,7 +56,7 @@ def test_notices_name_synthetic_and_corrupt_images():
         np.zeros((3, 1, 8, 8), np.uint8), ["a", "b", "c"], np.arange(3), {f"{n}.png": "empty" for n in range(7)}, "key"
     )
     source = Source(
-        "some", (1, 8, 8), "stamp", lambda: ([], lambda *_: (np.arange(3), {})), where="here", synthetic=True
+        "some", (1, 8, 8), "stamp", lambda: ([], lambda *_: Written(np.arange(3), {})), where="here", synthetic=True
     )
     synthetic, corrupt = image_notices("some", source, store, ["auto", "download"])
     assert synthetic.startswith("SYNTHETIC DATA: the 3 images of some are synthetic")

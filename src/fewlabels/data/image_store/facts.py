@@ -1,0 +1,100 @@
+"""What image files are, noted while they are decoded: sizes, depths, pages, and what a user should be told of them."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fewlabels.core.atomic_io import atomic_write
+
+FACTS = np.dtype([
+    ("width", "u4"), ("height", "u4"), ("pages", "u4"), ("orientation", "u1"), ("alpha", "?"), ("bits", "u1"),
+    ("real", "?"), ("low", "f4"), ("high", "f4"),
+])  # fmt: skip
+"""Of a file: size in pixels before it is turned upright; pages or frames; EXIF orientation, 1 is upright; whether it
+has transparency; bits per channel, 16 and 32 in grey images alone; whether these are floating-point numbers; and their
+least and largest value, 0 of images of 8 bits. All 0 if the file cannot be read."""
+WHITES = (255, 1023, 4095, 16383, 65535, 2**32 - 1)
+"""Largest values of 8, 10, 12, 14, 16 and 32 bits."""
+PAGED = ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
+"""Formats that may have several pages or frames."""
+SHOWN = 3
+
+
+def file_facts(image: Image.Image) -> np.ndarray:
+    """The facts of an open image whose pixels are not needed; low and high are 0."""
+    facts = np.zeros((), FACTS)
+    facts["width"], facts["height"] = image.size
+    facts["pages"] = _pages(image)
+    facts["orientation"] = image.getexif().get(0x0112, 1) if has_metadata(image) else 1
+    facts["alpha"] = image.has_transparency_data
+    facts["real"] = image.mode == "F"
+    facts["bits"] = 32 if image.mode in ("F", "I") else 16 if image.mode.startswith("I") else 8
+    return facts
+
+
+def has_metadata(image: Image.Image) -> bool:
+    """Whether an image may have an EXIF orientation; to look it up takes longer."""
+    return image.format != "JPEG" or "exif" in image.info or "xmp" in image.info
+
+
+def _pages(image: Image.Image) -> int:
+    if image.format not in PAGED:
+        return 1
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except (OSError, EOFError, SyntaxError, ValueError):
+        return 1  # the first page may be complete nevertheless
+
+
+def white_point(facts: NDArray[np.void]) -> int:
+    """The value that is white in grey images of whole numbers of more than 8 bits: the least of `WHITES` that fits all.
+
+    One for the whole set, so that a dark image stays darker than a bright one.
+    """
+    deep = facts[(facts["bits"] > 8) & ~facts["real"]]
+    highest = float(deep["high"].max(initial=0))
+    return next((white for white in WHITES if highest <= white), WHITES[-1])
+
+
+def facts_notices(facts: NDArray[np.void], paths: Sequence[str], white: float | None, pages: str) -> Iterator[str]:
+    """Yield what logs and reports must say of the files.
+
+    Args:
+        facts: [N].
+        paths: [N].
+        white: As in the settings; None: what `white_point` tells.
+        pages: "first" or "all".
+    """
+
+    def named(which: NDArray[np.bool_]) -> str:
+        rows = np.flatnonzero(which)
+        return ", ".join(paths[row] for row in rows[:SHOWN]) + (", …" if len(rows) > SHOWN else "")
+
+    deep = (facts["bits"] > 8) & ~facts["real"]
+    if deep.any():
+        highest = facts["high"][deep].max()
+        chosen = white_point(facts) if white is None else white
+        yield (
+            f"{deep.sum()} images have more than 8 bits, with values up to {highest:,.0f}: {chosen:,.0f} is white in "
+            f"all of them{'' if white else f' ({_bits(chosen)})'}. If that is wrong, give data.white=VALUE."
+        )
+    if (negative := facts["low"] < 0).any():
+        yield f"{negative.sum()} images have negative values, which are black: {named(negative)}"
+    if (several := facts["pages"] > 1).any() and pages == "first":
+        yield (
+            f"{several.sum()} files have several pages or frames, {facts['pages'][several].sum():,} in all, of which "
+            f"the first is read: {named(several)}. For all of them give data.pages=all."
+        )
+
+
+def save_facts(file: Path, facts: NDArray[np.void]) -> None:
+    """Write facts as an .npy file, atomically."""
+    with atomic_write(file) as temporary, temporary.open("wb") as handle:
+        np.save(handle, facts)
+
+
+def _bits(white: float) -> str:
+    return f"{round(np.log2(white + 1))} bits"
