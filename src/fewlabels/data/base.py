@@ -207,6 +207,11 @@ class ImageDataModule(LabelledTable):
         return self._open().white
 
     @property
+    def file_facts(self) -> NDArray[np.void] | None:
+        """Of the [N] files, see `FACTS`; None if the images are no files."""
+        return self._open().facts
+
+    @property
     def store_key(self) -> str:
         """Identifies the decoded pixels: the name of their store."""
         return self._open().key

@@ -1,7 +1,7 @@
 """Class names of images, by their folders or a labels.csv; and folders that are splits rather than classes."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,8 +77,7 @@ class ClassNaming:
                 f"data.unlabelled names the class {missing[0]!r}, which is not among the {len(present)} classes: "
                 f"{', '.join(sorted(present)[:10])}."
             )
-        likely = sorted(name for name in present - {*self.unlabelled} if _plain(name) in LIKELY_UNLABELLED)
-        if likely:
+        if likely := likely_unlabelled(present - {*self.unlabelled}):
             notices = [
                 *notices, f"Is {likely[0]!r} a class, or are its images not labelled? For these give "
                 f"'data.unlabelled=[{','.join([*self.unlabelled, *likely])}]'."
@@ -112,5 +111,6 @@ def split_folders(paths: Sequence[str]) -> dict[str, str] | None:
     return known if deep and len(known) == len(splits) > 1 and "train" in known.values() else None
 
 
-def _plain(name: str) -> str:
-    return "".join(filter(str.isalnum, name)).casefold()
+def likely_unlabelled(names: Iterable[str]) -> list[str]:
+    """The names among `names` that often mean that an image is not labelled, sorted."""
+    return sorted(name for name in names if "".join(filter(str.isalnum, name)).casefold() in LIKELY_UNLABELLED)

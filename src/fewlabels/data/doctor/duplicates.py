@@ -1,0 +1,82 @@
+"""Images that are nearly the same: candidates by perceptual hashes, confirmed by their pixels."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIDE = 32
+"""Of the image that a hash is computed of, in pixels."""
+FREQUENCIES = 8
+BANDS = 4
+"""Of 16 bits: hashes that differ in fewer bits than there are bands agree in one of them."""
+WINDOW = 8
+"""In how many of the next hashes of a band a partner is looked for: many equal ones must not cost their square."""
+MIN_CORRELATION = 0.98
+MAX_DIFFERENCE = 6.0
+"""Of the pixels of two images that are nearly the same, mean absolute, of 255."""
+CHUNK = 4096
+
+
+def near_duplicates(images: NDArray[np.uint8], digests: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pairs of images that look the same and are not exact copies, such as one saved twice, or two frames of a video.
+
+    Hashes tell candidates: the signs of low frequencies of the cosine transform (Zauner 2010, §3.2), in bands. What is
+    found is certain; of many images with equal hashes, not every pair is found.
+
+    Args:
+        images: uint8 [N, C, S, S].
+        digests: int64 [N]; equal ones are exact copies.
+
+    Returns:
+        int64 [M, 2] of rows, the first below the second, sorted.
+    """
+    hashes = perceptual_hashes(images)
+    pairs = _candidates(hashes)
+    pairs = pairs[digests[pairs[:, 0]] != digests[pairs[:, 1]]]
+    kept = [pairs[start : start + CHUNK] for start in range(0, len(pairs), CHUNK)]
+    confirmed = [part[_same(images[part[:, 0]], images[part[:, 1]])] for part in kept]
+    return np.concatenate(confirmed) if confirmed else np.zeros((0, 2), np.int64)
+
+
+def perceptual_hashes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """One number of 64 bits per image [N]: equal for images that differ in size, quality or brightness alone."""
+    from scipy.fft import dctn
+
+    found = [np.zeros(0, np.uint64)]
+    for start in range(0, len(images), CHUNK):
+        small = _small(images[start : start + CHUNK])
+        low = dctn(small, axes=(1, 2))[:, :FREQUENCIES, :FREQUENCIES].reshape(len(small), -1)
+        signs = low > np.median(low[:, 1:], axis=1, keepdims=True)  # the first is the mean brightness
+        found.append(np.packbits(signs, axis=1).view(np.uint64)[:, 0])
+    return np.concatenate(found)
+
+
+def _small(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Grey images of `SIDE` pixels, float32 [n, SIDE, SIDE]."""
+    grey = images.mean(1, dtype=np.float32)
+    side = grey.shape[-1]
+    edges = np.linspace(0, side, min(SIDE, side) + 1).astype(int)
+    for axis in (1, 2):
+        grey = np.add.reduceat(grey, edges[:-1], axis=axis)
+    return np.asarray(grey / np.outer(np.diff(edges), np.diff(edges)), np.float32)
+
+
+def _candidates(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Pairs of rows whose hashes agree in one band, int64 [M, 2]."""
+    pairs = [np.zeros((0, 2), np.int64)]
+    for band in range(BANDS):
+        part = (hashes >> np.uint64(16 * band)) & np.uint64(0xFFFF)
+        order = np.lexsort((hashes, part))
+        for step in range(1, WINDOW + 1):
+            one, other = order[:-step], order[step:]
+            near = (part[one] == part[other]) & (np.bitwise_count(hashes[one] ^ hashes[other]) < BANDS)
+            pairs.append(np.stack([one[near], other[near]], 1))
+    return np.unique(np.sort(np.concatenate(pairs), 1), axis=0)
+
+
+def _same(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether images [n, C, S, S] are nearly equal, apart from brightness and contrast."""
+    a, b = (images.reshape(len(images), -1).astype(np.float32) for images in (one, other))
+    a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    correlation = (a * b).sum(1) / np.maximum(lengths, 1e-6)
+    return (correlation >= MIN_CORRELATION) & (np.abs(a - b).mean(1) <= MAX_DIFFERENCE) & (lengths > 0)

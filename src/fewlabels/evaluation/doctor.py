@@ -1,0 +1,141 @@
+"""`doctor`: what is in a folder of images, what looks wrong, and what to type: doctor.html and findings.csv."""
+
+import csv
+import io
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fewlabels.core.atomic_io import write_text
+from fewlabels.core.errors import UserError
+from fewlabels.data.base import ImageDataModule
+from fewlabels.data.doctor.findings import Finding, class_of, examine
+from fewlabels.evaluation.report import Section, Table, provenance_table, write_report
+from fewlabels.figures.dataset import counts_figure, examples_figure, sizes_figure
+from fewlabels.figures.galleries import contact_sheet
+from fewlabels.training.build import build_data, compose_pretraining
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+EXAMPLES = 20
+"""Images or pairs that are shown of a finding."""
+PER_CLASS, MAX_CLASSES = 8, 20
+"""Of the figure of examples."""
+
+
+def doctor(settings: dict[str, Any], directory: Path) -> None:
+    """Examine a folder of images, and write doctor.html and findings.csv.
+
+    Args:
+        settings: `data`, overrides such as data.root=FOLDER; and `seed`.
+        directory: Where to write.
+
+    Raises:
+        UserError: The images cannot be read; or, when all is written, something must be decided.
+    """
+    data = open_images(settings["data"])
+    findings = examine(data)
+    page = directory / "doctor.html"
+    write_text(directory / "findings.csv", _findings_table(data, findings))
+    _write_page(page, data, findings, settings["seed"])
+    for finding in findings:
+        log.info("%s: %s %s%s", f"{finding.number:,}", finding.name, finding.text, _remedy(finding))
+    log.info("Look at them: %s", page)
+    if open_questions := [finding for finding in findings if finding.decide]:
+        names = "\n".join(f"- {f.number:,} {f.name}: {f.remedy or f.text}" for f in open_questions)
+        raise UserError(f"{len(open_questions)} things must be decided, see {page}:\n{names}")
+
+
+def open_images(overrides: list[str]) -> ImageDataModule:
+    """The data module that `overrides` name, set up; with data.root alone, data=images.
+
+    Raises:
+        UserError: They name points, or the images cannot be read.
+    """
+    named = overrides if any(override.startswith("data=") for override in overrides) else ["data=images", *overrides]
+    data = build_data(compose_pretraining(["method=simclr", *named])["data"])
+    if not isinstance(data, ImageDataModule):
+        raise UserError(f"{' '.join(overrides)}: these are points. Give a folder of images, data.root=FOLDER.")
+    data.setup()
+    return data
+
+
+def _remedy(finding: Finding) -> str:
+    return f" → {finding.remedy}" if finding.remedy else ""
+
+
+def _findings_table(data: ImageDataModule, findings: list[Finding]) -> str:
+    """A row per image or pair: finding, path, other path."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("finding", "path", "other"))
+    for finding in findings:
+        for row in finding.rows:
+            paths = [data.paths[number] for number in np.atleast_1d(row)]
+            writer.writerow((finding.name, *paths, *[""] * (2 - len(paths))))
+    return text.getvalue()
+
+
+def _write_page(page: Path, data: ImageDataModule, findings: list[Finding], seed: int) -> None:
+    labelled = int((data.labels >= 0).sum())
+    rows = [
+        [finding.name, f"{finding.number:,}", finding.text, finding.remedy, "yes" if finding.decide else ""]
+        for finding in findings
+    ]
+    columns = ["finding", "number", "what it means", "what to do", "decide"]
+    sections = [
+        Section("Findings", tables=[Table("", columns, rows, text=True)] if rows else [], text=data.notices),
+        *(_examples(data, finding) for finding in findings if len(finding.rows)),
+        Section("Classes", figures=_class_figures(data, seed)),
+        Section("Files", figures=_size_figures(data)),
+        Section("Settings", tables=[provenance_table({"folder": data.root, "images": f"{len(data.paths):,}"})]),
+    ]
+    open_questions = sum(finding.decide for finding in findings)
+    sentences = [
+        f"{open_questions} things must be decided." if open_questions else "Nothing must be decided.",
+        f"{len(data.paths):,} images, {labelled:,} of them in {len(data.classes)} classes.",
+    ]
+    write_report(
+        page, title="Images", subtitle=str(data.root or data.name), sentences=sentences, sections=sections,
+        synthetic=data.synthetic,
+    )  # fmt: skip
+
+
+def _examples(data: ImageDataModule, finding: Finding) -> Section:
+    """Images or pairs of a finding, each with its path or its class."""
+    shown = finding.rows[:EXAMPLES].ravel()
+    names = [data.paths[row].rpartition("/")[2] for row in shown]
+    if finding.rows.ndim == 2:
+        classes = class_of(data)
+        names = [f"{name}\n{classes[row]}" for name, row in zip(names, shown, strict=True)]
+    kind = "pairs, one beside the other" if finding.rows.ndim == 2 else "images"
+    text = f"{min(EXAMPLES, len(finding.rows))} of {len(finding.rows):,} {kind}"
+    sheet = contact_sheet(data.images(shown).numpy(), names, text=text, synthetic=data.synthetic)
+    return Section(finding.name, figures=[(sheet, finding.text)], text=[finding.remedy] if finding.remedy else [])
+
+
+def _class_figures(data: ImageDataModule, seed: int) -> "list[tuple[Figure, str]]":
+    if not data.classes:
+        return []
+    figures = [(counts_figure(data.labels, data.classes, synthetic=data.synthetic), "Images of each class")]
+    largest = np.argsort(-np.bincount(data.labels[data.labels >= 0], minlength=len(data.classes)))[:MAX_CLASSES]
+    draw = np.random.default_rng(seed)
+    chosen = np.concatenate([draw.permutation(np.flatnonzero(data.labels == label))[:PER_CLASS] for label in largest])
+    place = {int(label): number for number, label in enumerate(largest)}
+    labels = np.array([place[int(data.labels[row])] for row in chosen])
+    names = [data.classes[label] for label in largest]
+    drawn = examples_figure(data.images(chosen).numpy(), labels, names, synthetic=data.synthetic)
+    return [*figures, (drawn, f"Examples of {'the largest' if len(data.classes) > MAX_CLASSES else 'all'} classes")]
+
+
+def _size_figures(data: ImageDataModule) -> "list[tuple[Figure, str]]":
+    if (facts := data.file_facts) is None:
+        return []
+    sizes = np.stack([facts["width"], facts["height"]], 1).astype(np.int64)
+    chosen = np.random.default_rng(0).permutation(len(sizes))[:2000]
+    figure = sizes_figure(sizes[chosen], used=data.size, synthetic=data.synthetic)
+    return [(figure, f"Sizes of {'2,000 of the ' if len(sizes) > 2000 else ''}files")]
