@@ -80,8 +80,8 @@ def test_a_mistake_ends_with_a_short_message_and_leaves_nothing_behind(cli, tmp_
 
 
 def test_a_finetuning_with_a_mistake_leaves_nothing_behind(cli, tmp_path):
-    done = cli("finetune", *QUICK, "checkpoint=5")
-    assert (done.code, done.err.startswith("\ncheckpoint=5: give a run directory or a .ckpt file")) == (1, True)
+    done = cli("finetune", *QUICK, "checkpoint=' '")
+    assert (done.code, done.err.startswith("\ncheckpoint= : give a run directory or a .ckpt file")) == (1, True)
     assert not any(tmp_path.iterdir())
 
 

@@ -78,7 +78,9 @@ def test_directories_are_written_as_hydra_reads_them(tmp_path, argument, expecte
     assert prepare_arguments([argument]) == [expected]
     if "seed=0" in argument and "=s" in argument:
         assert message(argument, command="evaluate") is None
-    assert prepare_arguments(["-m", argument]) == ["-m", argument]
+    if not argument.startswith("run="):
+        assert prepare_arguments(["-m", argument]) == ["-m", expected]
+    assert prepare_arguments(["-m", "run=a,b"]) == ["-m", "run=a,b"]
 
 
 def test_every_run_of_a_comparison_is_checked(tmp_path):
@@ -113,7 +115,7 @@ def test_a_value_without_a_key_is_refused():
 
 
 def test_several_runs_are_passed_on_as_a_list():
-    kept = ["run=a", "run=[a,b]", "run='a,b'", "data.root=a,b", "run=[[a,b],[c]]"]
+    kept = ["run=a", "run=[a,b]", "run='a,b'", "data.seen=a,b", "run=[[a,b],[c]]"]
     assert prepare_arguments(kept) == kept
     assert prepare_arguments(["run=a,b", "run=[a,b],[c]"]) == ["run=[a,b]", "run=[[a,b],[c]]"]
 

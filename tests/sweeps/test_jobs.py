@@ -45,6 +45,12 @@ def test_jobs_are_in_the_order_of_their_numbers_and_know_what_varies(tmp_path, w
     assert jobs[1].overrides["extra.key"] == "1"
 
 
+def test_values_are_shown_without_the_quotes_that_hydra_needs(tmp_path, write_job):
+    write_job(tmp_path, 0, ["checkpoint='runs/a=1'", 'data.root="O\'Brien, x"'])
+    (job,) = read_jobs(tmp_path)
+    assert job.overrides == {"checkpoint": "runs/a=1", "data.root": "O'Brien, x"}
+
+
 def test_a_job_with_results_has_finished_whatever_it_recorded_before(tmp_path, write_job):
     write_job(tmp_path, 0, ["seed=0"], error="out of memory")
     write_job(tmp_path, 1, ["seed=1"], {"epochs": 1}, error="out of memory")

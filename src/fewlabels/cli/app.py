@@ -27,7 +27,7 @@ from fewlabels.cli.resolvers import CONF, RUNS, held_back, register_resolvers
 from fewlabels.core.errors import UserError
 from fewlabels.sweeps import jobs
 from fewlabels.training.config_checks import ConfigError
-from fewlabels.training.run_dir import current_run_dir, is_rank_zero
+from fewlabels.training.run_dir import current_run_dir, from_overrides, is_rank_zero
 
 if TYPE_CHECKING:
     from fewlabels.cli.commands import Command
@@ -57,8 +57,9 @@ def run_app(command: "Command") -> None:
     """Run a command with the arguments in `sys.argv`; exit with a message and code 1 on a user's mistake."""
     register_resolvers()
     check_arguments(sys.argv[1:], command.name)
-    held_back[:], typed = command.held_back(sys.argv[1:]), list(sys.argv)
-    sys.argv[1:] = prepare_arguments([a for a in sys.argv[1:] if a not in held_back])
+    typed, prepared = list(sys.argv), prepare_arguments(sys.argv[1:])
+    held_back[:] = command.held_back(prepared)
+    sys.argv[1:] = [argument for argument in prepared if argument not in held_back]
 
     def job(cfg: DictConfig) -> float | None:
         sys.argv[:] = typed  # what is recorded: Hydra has read its own by now, and submitit's process has another
@@ -68,6 +69,11 @@ def run_app(command: "Command") -> None:
             _report_failure(error)
             raise
 
+    for override in held_back:  # Hydra is given them only later, if at all
+        try:
+            from_overrides([override])
+        except UserError as error:
+            sys.exit(f"\n{error}")
     if {"-h", "--help"} & set(sys.argv[1:]):
         return print_help(command.name)
     main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=command.name)(job)
@@ -101,7 +107,7 @@ def compose_config(*overrides: str, script: str = "pretrain") -> dict[str, Any]:
 
     register_resolvers()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = hydra.compose(script, list(overrides))
+        cfg = hydra.compose(script, prepare_arguments(list(overrides)))
         COMMANDS[script].complete(cfg, list(overrides))
         config: Any = OmegaConf.to_container(cfg, resolve=True)
     return dict(config)

@@ -7,12 +7,11 @@ import tempfile
 from pathlib import Path
 
 from fewlabels.cli.resolvers import RUNS, config_groups
+from fewlabels.cli.values import PATHS, flat_names, for_hydra, path_elements, unquoted
 from fewlabels.training.run_dir import is_named_network
 
 MODES = ({"-m", "--multirun"}, {"-c", "--cfg"}, {"-i", "--info"}, {"-r", "--run"}, {"-sc", "--shell-completion"})
 """Hydra's flags that exclude each other."""
-UNQUOTED = re.compile(r"[^\[\],]+")
-"""A name in a list of lists."""
 LISTS = ("analyses", "logger")
 """Config groups that take several choices, [a,b]."""
 DIRECTORY_KEYS = {"hydra.run.dir", "hydra.sweep.dir", "resume", "run"}
@@ -33,7 +32,7 @@ def check_arguments(arguments: list[str], command: str) -> None:
     if given.get("hydra.run.dir") == "":
         sys.exit("\nhydra.run.dir= is empty: give a directory.")
     for key in given.keys() & DIRECTORY_KEYS:
-        for name in _names(given[key]) if key == "run" else [given[key].strip("'\"")]:
+        for name in flat_names(given[key]) if key == "run" else [unquoted(given[key])]:
             if not (key == "run" and command != "evaluate" and _is_checkpoint(name)):
                 _check_directory(key, name)
     only_asks = any(a.startswith("-") and a not in ("-m", "--multirun") for a in arguments)  # such as --help
@@ -46,30 +45,9 @@ def check_arguments(arguments: list[str], command: str) -> None:
 
 
 def prepare_arguments(arguments: list[str]) -> list[str]:
-    """Write `run=A,B` as the list `run=[A,B]`, and quote directories such as "lr=0.1,seed=0", as Hydra wants them."""
+    """Write paths and class names as Hydra has to read them, and `run=A,B` as the list `run=[A,B]`; see `for_hydra`."""
     sweeps = bool({"-m", "--multirun"} & set(arguments))
-    return [argument if sweeps else _for_hydra(argument) for argument in arguments]
-
-
-def _for_hydra(argument: str) -> str:
-    key, _, value = argument.partition("=")
-    if key not in DIRECTORY_KEYS | {"checkpoint"} or not value or value[0] in "'\"" or "${" in value:
-        return argument
-    if key == "run" and ("[[" in value or "],[" in value):  # groups of runs
-        groups = value if value.startswith("[[") else f"[{value}]"
-        return f"{key}={re.sub(UNQUOTED, _quoted, groups)}"
-    names = [f"'{name}'" if set(name) & set(",=") else name for name in (_names(value) if key == "run" else [value])]
-    return f"{key}=[{','.join(names)}]" if len(names) > 1 or value[0] == "[" else f"{key}={names[0]}"
-
-
-def _quoted(name: re.Match[str]) -> str:
-    return f"'{name[0]}'" if "=" in name[0] else name[0]
-
-
-def _names(value: str) -> list[str]:
-    """The runs of `run=A,B` or `run=[A,B]`; a single one if the whole is a directory whose name has commas."""
-    value = value.strip("'\"[]")
-    return [value] if Path(value).is_dir() else [name.strip(" '\"[]") for name in value.split(",")]
+    return [for_hydra(argument, sweeps=sweeps) for argument in arguments]
 
 
 def _check_choices(arguments: list[str], command: str) -> None:
@@ -87,8 +65,11 @@ def _check_choices(arguments: list[str], command: str) -> None:
 
 def _check_sweep(arguments: list[str]) -> None:
     """Refuse to run one job twice."""
-    for key, values in (a.partition("=")[::2] for a in arguments if "=" in a and not set("[](){}'\"") & set(a)):
-        named = [os.path.normpath(value) if value else "" for value in values.split(",")]
+    for key, values in (a.partition("=")[::2] for a in arguments if "=" in a):
+        if key not in PATHS and set("[](){}'\"") & set(values):
+            continue
+        parts = path_elements(key, values, sweeps=True) if key in PATHS else values.split(",")
+        named = [os.path.normpath(unquoted(part)) if part else "" for part in parts]
         if twice := [value for value in named if named.count(value) > 1]:
             sys.exit(f"\n{key}={values} names {twice[0] or 'the empty value'} twice. Name every value once.")
 

@@ -1,4 +1,4 @@
-"""The commands: what each script runs, and how its overrides and its configuration are prepared."""
+"""The commands: what each script runs, which overrides it holds back, and what prepares its configuration."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,11 +7,17 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from fewlabels.cli.app import run_app
-from fewlabels.probing.orientations import ORIENTATIONS
-from fewlabels.training.config_checks import ConfigError, check_config, check_positive
+from fewlabels.cli.prepare import (
+    prepare_evaluation,
+    prepare_export,
+    prepare_import,
+    prepare_labelling,
+    prepare_prediction,
+    prepare_suggestion,
+    prepare_training,
+)
 from fewlabels.training.finetune_defaults import fill_finetune_defaults
-from fewlabels.training.resume import resumed_config
-from fewlabels.training.run_dir import current_run_dir, is_named_network
+from fewlabels.training.run_dir import current_run_dir
 
 
 class Command(NamedTuple):
@@ -42,96 +48,6 @@ def _of_a_resumed_run(arguments: list[str]) -> list[str]:
 
 def _of_the_data(arguments: list[str]) -> list[str]:
     return [a for a in arguments if a.startswith(("data=", "data."))]
-
-
-def _prepare_training(cfg: DictConfig, held_back: list[str]) -> DictConfig:
-    cfg = resumed_config(cfg, held_back) if cfg.get("resume") else cfg
-    check_config(cfg)
-    return cfg
-
-
-def _prepare_evaluation(cfg: DictConfig, held_back: list[str]) -> DictConfig:
-    if cfg.draws not in ("random", "balanced"):
-        raise ConfigError(
-            f"\ndraws={cfg.draws}: choose random or balanced. The number of draws is repeats={cfg.repeats}."
-        )
-    if (cfg.run is None) == (cfg.checkpoint is None):
-        raise ConfigError("\nGive either run=RUN_DIR or checkpoint=FILE: the network to evaluate.")
-    _check_orientations(cfg)
-    check_positive(cfg, "repeats", "max_samples", "max_labels")
-    cfg.data = list(held_back)
-    return cfg
-
-
-def _prepare_suggestion(cfg: DictConfig, held_back: list[str]) -> DictConfig:
-    from fewlabels.probing.selection import STRATEGIES
-
-    _check_run(cfg)
-    if cfg.strategy not in STRATEGIES:
-        raise ConfigError(f"\nstrategy={cfg.strategy}: choose one of {', '.join(STRATEGIES)}.")
-    _check_orientations(cfg)
-    check_positive(cfg, "n")
-    cfg.data = list(held_back)
-    return cfg
-
-
-def _prepare_labelling(cfg: DictConfig, held_back: list[str]) -> DictConfig:
-    _check_run(cfg)
-    _check_orientations(cfg)
-    if not 0 <= cfg.port <= 65535:
-        raise ConfigError(f"\nport={cfg.port}: give 0 for a free one, or a number up to 65535.")
-    cfg.data = list(held_back)
-    return cfg
-
-
-def _prepare_prediction(cfg: DictConfig, held_back: list[str]) -> DictConfig:
-    from fewlabels.labelling.formats.export import FORMATS
-
-    _check_run(cfg)
-    names = [cfg.formats] if isinstance(cfg.formats, str) else list(cfg.formats or ())
-    if unknown := [str(name) for name in names if name not in FORMATS]:
-        raise ConfigError(
-            f"\nformats={','.join(unknown)}: choose from {', '.join(FORMATS)}, such as formats=[ecotaxa]."
-        )
-    cfg.formats = names
-    _check_orientations(cfg)
-    if cfg.unknown is not None and not (isinstance(cfg.unknown, float) and 0 < cfg.unknown < 1):
-        raise ConfigError(
-            f"\nunknown={cfg.unknown}: give null, or a share between 0 and 1, such as 0.1: an image is unknown if it "
-            "is farther from all labels than all but that share of the labels are from the others."
-        )
-    cfg.data = list(held_back)
-    return cfg
-
-
-def _prepare_import(cfg: DictConfig, _: list[str]) -> DictConfig:
-    if not cfg.export or not cfg.to:
-        raise ConfigError("\nGive export=FILE.zip, which EcoTaxa exported (or a folder), and to=FOLDER, a new one.")
-    cfg.export = [cfg.export] if isinstance(cfg.export, str) else cfg.export
-    return cfg
-
-
-def _prepare_export(cfg: DictConfig, held_back: list[str]) -> DictConfig:
-    _check_run(cfg)
-    if not isinstance(cfg.run, str) or cfg.run == "random":
-        raise ConfigError(f"\nrun={cfg.run}: give one run=RUN_DIR, or run=imagenet: the network to export.")
-    if held_back and not is_named_network(cfg.run):
-        raise ConfigError(f"\n{held_back[0]}: leave it out. The input of a run's network is that of its training.")
-    cfg.data = list(held_back)
-    return cfg
-
-
-def _check_run(cfg: DictConfig) -> None:
-    if cfg.run is None:
-        raise ConfigError("\nrun=null: give run=RUN_DIR, or run=imagenet: the network that embeds the images.")
-
-
-def _check_orientations(cfg: DictConfig) -> None:
-    if cfg.orientations not in ORIENTATIONS:
-        raise ConfigError(
-            f"\norientations={cfg.orientations}: choose 1 (images as they are), 2 (also mirrored), 4 (turned by 90, "
-            "180 and 270 degrees) or 8 (both): the embedding of an image is the mean over them."
-        )
 
 
 def _as_it_is(cfg: DictConfig, typed: list[str]) -> None:
@@ -217,20 +133,20 @@ COMMANDS = {
     command.name: command
     for command in (
         Command("pretrain", "Pretrain a backbone on unlabelled images.", _of_a_resumed_run, _as_it_is,
-                _prepare_training, _train),
+                prepare_training, _train),
         Command("finetune", "Train a classifier on labelled images, from a pretrained backbone or from scratch.",
-                _of_a_resumed_run, fill_finetune_defaults, _prepare_training, _train),
+                _of_a_resumed_run, fill_finetune_defaults, prepare_training, _train),
         Command("evaluate", "Evaluate a trained backbone, or compare several: probes, figures, report.html.",
-                _of_the_data, _as_it_is, _prepare_evaluation, _evaluate),
-        Command("suggest", "Suggest which images to label next.", _of_the_data, _as_it_is, _prepare_suggestion,
+                _of_the_data, _as_it_is, prepare_evaluation, _evaluate),
+        Command("suggest", "Suggest which images to label next.", _of_the_data, _as_it_is, prepare_suggestion,
                 _suggest),
-        Command("label", "Label images on a page in the browser.", _of_the_data, _as_it_is, _prepare_labelling, _label),
+        Command("label", "Label images on a page in the browser.", _of_the_data, _as_it_is, prepare_labelling, _label),
         Command("predict", "Classes of all images from the labels of some, and counts with intervals.", _of_the_data,
-                _as_it_is, _prepare_prediction, _predict),
+                _as_it_is, prepare_prediction, _predict),
         Command("import_ecotaxa", "Images and labels from an export of EcoTaxa.", lambda _: [], _as_it_is,
-                _prepare_import, _import_ecotaxa),
+                prepare_import, _import_ecotaxa),
         Command("export", "Write a trained backbone for other programs: timm, ONNX, TorchScript.", _of_the_data,
-                _as_it_is, _prepare_export, _export),
+                _as_it_is, prepare_export, _export),
     )
 }  # fmt: skip
 

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fewlabels.cli.resolvers import config_groups
+from fewlabels.training.run_dir import unreadable
 
 PACKAGE = Path(__file__).parents[1]
 RENAMED = {
@@ -37,11 +38,7 @@ def explain(error: CompactHydraException, command: str) -> str:
     """
     cause = error.__cause__
     if isinstance(error, OverrideParseException):
-        reason, *_ = str(cause or error).splitlines()
-        return (
-            f"{error.override} cannot be read ({reason}). Write key=value, a list as key=[a,b], and put a value with "
-            "special characters in quotes: 'key=\"a b=c\"'."
-        )
+        return unreadable(error.override, str(cause or error))
     if missing := _missing_choice(error, command):
         return missing
     key, node = getattr(cause, "full_key", None), getattr(cause, "parent_node", None)

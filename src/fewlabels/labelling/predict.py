@@ -20,6 +20,7 @@ from fewlabels.labelling.formats.export import check_formats, export
 from fewlabels.labelling.learning import advice, learning
 from fewlabels.probing.propagation import neighbour_graph
 from fewlabels.probing.selection import neighbour_space
+from fewlabels.training.run_dir import as_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +118,7 @@ def labelled_images(settings: dict[str, Any], images: EmbeddedImages) -> Known:
     vectors = images.embeddings.vectors[:0]
     if other["root"] or other["labels"]:
         overrides = [o for o in settings["data"] if not o.startswith(("data.root=", "data.labels="))]
-        overrides += [f"data.{key}={other[key]}" for key in ("root", "labels") if other[key]]
+        overrides += [f"data.{key}={as_text(other[key])}" for key in ("root", "labels") if other[key]]
         source = embed_images(load_source(settings | {"data": overrides}), settings["orientations"])
         vectors, data = source.embeddings.vectors, source.data
     rows = np.flatnonzero(data.labels >= 0)

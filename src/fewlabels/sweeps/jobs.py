@@ -14,6 +14,7 @@ from fewlabels.core.atomic_io import write_text
 from fewlabels.core.errors import UserError
 from fewlabels.training.config_checks import ConfigError
 from fewlabels.training.resume import CHANGEABLE, load_config
+from fewlabels.training.run_dir import from_overrides
 
 log = logging.getLogger(__name__)
 IDENTITY = ("seed", "checkpoint", "method.", "data.", "backbone.")
@@ -208,8 +209,14 @@ def read_jobs(sweep: Path) -> list[Job]:
 def _read_job(directory: Path) -> Job:
     record, results = _read_record(directory), _finished_results(directory)
     state = FINISHED if results else FAILED if record["error"] else UNFINISHED
-    overrides = dict(override.lstrip("+~").split("=", 1) for override in record["overrides"] if "=" in override)
+    overrides = dict(_setting(override) for override in record["overrides"] if "=" in override)
     return Job(directory, overrides, state, "" if results else record["error"], results)
+
+
+def _setting(override: str) -> tuple[str, str]:
+    """Key and value of an override, without the quotes that Hydra's grammar needs around some paths."""
+    key, _, value = override.lstrip("+~").partition("=")
+    return key, str(from_overrides([f"value={value}"]).value) if value[:1] in ("'", '"') else value
 
 
 def _finished_results(directory: Path) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from lightning.pytorch.plugins.environments import ClusterEnvironment, Lightning
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from fewlabels.callbacks.checkpointing import AtomicCheckpointIO
 from fewlabels.callbacks.progress import Progress
@@ -30,7 +29,7 @@ from fewlabels.training.config_types import check_targets, check_types
 from fewlabels.training.launch import already_launched
 from fewlabels.training.loggers import MetricsCSV
 from fewlabels.training.resume import last_checkpoint
-from fewlabels.training.run_dir import is_rank_zero
+from fewlabels.training.run_dir import from_overrides, is_rank_zero
 
 log = logging.getLogger(__name__)
 DESCRIPTIVE = {
@@ -185,8 +184,8 @@ def evaluation_data_node(trained_on: dict[str, Any], overrides: list[str], backb
     node = OmegaConf.create({"data": trained_on})
     OmegaConf.set_struct(node, True)
     try:
-        merged = OmegaConf.merge(node, OmegaConf.from_dotlist(overrides))
-    except (OmegaConfBaseException, YAMLError) as error:
+        merged = OmegaConf.merge(node, from_overrides(overrides))
+    except OmegaConfBaseException as error:
         raise UserError(f"{' '.join(overrides)}: {error}") from None
     data: Any = OmegaConf.to_container(merged, resolve=True)
     return dict(data["data"])

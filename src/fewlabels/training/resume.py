@@ -9,7 +9,7 @@ from yaml import YAMLError
 
 from fewlabels.core.errors import UserError
 from fewlabels.training.config_checks import ConfigError
-from fewlabels.training.run_dir import load_results
+from fewlabels.training.run_dir import from_overrides, load_results
 
 CHANGEABLE = ("trainer.", "logger.", "callbacks.", "launch.", "data.root", "data.cache_dir")
 """Keys that may change when a run is resumed."""
@@ -33,14 +33,14 @@ def resumed_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     _check_trusted(before, saved, cfg, overrides)
     OmegaConf.set_struct(before, True)
     for override in [override for override in overrides if not override.startswith("trust=")]:
-        key, _, value = override.partition("=")
+        key = override.partition("=")[0]
         if not key.startswith(CHANGEABLE):
             raise ConfigError(
                 f"\n{override} together with resume=: a resumed run keeps its {key}. Only "
                 f"{', '.join(CHANGEABLE)}… may change. Remove {key}=, or start a new run."
             )
         try:
-            before = OmegaConf.merge(before, OmegaConf.from_dotlist([f"{key}={value}"]))
+            before = OmegaConf.merge(before, from_overrides([override]))
         except OmegaConfBaseException as error:
             raise ConfigError(f"\n{override}: {error}") from None
     before.resume = cfg.resume
@@ -52,7 +52,7 @@ def _check_trusted(before: DictConfig, saved: Path, cfg: DictConfig, overrides: 
     from fewlabels.training.config_types import OF_A_RUN, check_targets
 
     trust = [str(name) for override in overrides if override.startswith("trust=")
-             for name in OmegaConf.from_dotlist([override]).trust]  # fmt: skip
+             for name in from_overrides([override]).trust]  # fmt: skip
     named = _targets(OmegaConf.to_container(cfg))
     check_targets(OmegaConf.to_container(before), saved, trust=[*trust, *named], prefixes=OF_A_RUN)
 

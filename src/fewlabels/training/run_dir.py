@@ -9,12 +9,15 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 
 from fewlabels.core.atomic_io import write_text
 from fewlabels.core.errors import UserError
@@ -128,6 +131,42 @@ def pretraining_method(run_or_checkpoint: str | Path) -> str | None:
     """The method that trained a checkpoint, from its run's config.yaml; None if unknown."""
     name = run_config(run_or_checkpoint).get("method", {}).get("name")
     return str(name) if name else None
+
+
+def as_text(text: str) -> str:
+    """A text in the quotes in which Hydra's grammar reads it as it is."""
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def from_overrides(overrides: Sequence[str]) -> DictConfig:
+    """What overrides of the form `key=value` set, in Hydra's grammar.
+
+    Raises:
+        UserError: One cannot be read, or has several values, as if it were swept over.
+    """
+    made = OmegaConf.create()
+    for override in overrides:
+        try:
+            read = OverridesParser.create().parse_override(override)
+        except HydraException as error:
+            raise UserError(unreadable(override, str(error))) from None
+        if read.is_sweep_override():
+            raise UserError(f"{override} has several values. Give one, or a list as key=[a,b].")
+        OmegaConf.update(made, read.key_or_group, read.value(), force_add=True)
+    return made
+
+
+def unreadable(override: str, reason: str) -> str:
+    """The message that Hydra's grammar refuses an override: how to write a list, and the value in quotes, for a shell.
+
+    Args:
+        override: As Hydra was given it.
+        reason: Hydra's, of which the first line is told.
+    """
+    key, equals, value = override.partition("=")
+    quoted = shlex.quote(f"{key}={QuotedString(value, Quote.double).with_quotes()}")
+    advice = f", and text with special characters in quotes: {quoted}" if equals else ""
+    return f"{override} cannot be read ({reason.splitlines()[0]}). Write key=value, a list as key=[a,b]{advice}."
 
 
 def program(command: str = "pretrain") -> list[str]:
