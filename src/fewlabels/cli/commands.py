@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fewlabels.cli.app import run_app
 from fewlabels.cli.prepare import (
+    prepare_data,
     prepare_evaluation,
     prepare_export,
     prepare_import,
@@ -76,6 +77,15 @@ def _evaluate(cfg: DictConfig) -> Path:
     return directory
 
 
+def _doctor(cfg: DictConfig) -> Path:
+    """Examine the images of a folder."""
+    from fewlabels.evaluation.doctor import doctor
+
+    settings: Any = OmegaConf.to_container(cfg, resolve=True)
+    doctor(settings, current_run_dir())
+    return current_run_dir()
+
+
 def _suggest(cfg: DictConfig) -> Path:
     """Suggest which images to label next."""
     from fewlabels.labelling.suggest import suggest
@@ -138,6 +148,8 @@ COMMANDS = {
                 _of_a_resumed_run, fill_finetune_defaults, prepare_training, _train),
         Command("evaluate", "Evaluate a trained backbone, or compare several: probes, figures, report.html.",
                 _of_the_data, _as_it_is, prepare_evaluation, _evaluate),
+        Command("doctor", "What is in a folder of images, and what looks wrong.", _of_the_data, _as_it_is,
+                prepare_data, _doctor),
         Command("suggest", "Suggest which images to label next.", _of_the_data, _as_it_is, prepare_suggestion,
                 _suggest),
         Command("label", "Label images on a page in the browser.", _of_the_data, _as_it_is, prepare_labelling, _label),

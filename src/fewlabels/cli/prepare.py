@@ -31,6 +31,14 @@ def prepare_evaluation(cfg: DictConfig, held_back: list[str]) -> DictConfig:
     return _prepare_network(cfg, held_back)
 
 
+def prepare_data(cfg: DictConfig, held_back: list[str]) -> DictConfig:
+    """Of doctor."""
+    if not any(override.startswith(("data=", "data.root=")) for override in held_back):
+        raise ConfigError("\nGive data.root=FOLDER, the folder of your images, or data=NAME.")
+    cfg.data = list(held_back)
+    return cfg
+
+
 def prepare_suggestion(cfg: DictConfig, held_back: list[str]) -> DictConfig:
     """Of suggest."""
     from fewlabels.probing.selection import STRATEGIES

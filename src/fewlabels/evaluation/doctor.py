@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 EXAMPLES = 20
 """Images or pairs that are shown of a finding."""
+NAME_LENGTH = 14
 PER_CLASS, MAX_CLASSES = 8, 20
 """Of the figure of examples."""
 
@@ -46,8 +47,8 @@ def doctor(settings: dict[str, Any], directory: Path) -> None:
         log.info("%s: %s %s%s", f"{finding.number:,}", finding.name, finding.text, _remedy(finding))
     log.info("Look at them: %s", page)
     if open_questions := [finding for finding in findings if finding.decide]:
-        names = "\n".join(f"- {f.number:,} {f.name}: {f.remedy or f.text}" for f in open_questions)
-        raise UserError(f"{len(open_questions)} things must be decided, see {page}:\n{names}")
+        lines = "\n".join(f"- {f.number:,} {f.name}: {f.remedy or f.text}" for f in open_questions)
+        raise UserError(f"{_to_decide(findings)} See {page}\n{lines}")
 
 
 def open_images(overrides: list[str]) -> ImageDataModule:
@@ -62,6 +63,11 @@ def open_images(overrides: list[str]) -> ImageDataModule:
         raise UserError(f"{' '.join(overrides)}: these are points. Give a folder of images, data.root=FOLDER.")
     data.setup()
     return data
+
+
+def _to_decide(findings: list[Finding]) -> str:
+    number = sum(finding.decide for finding in findings)
+    return f"{number or 'No'} {'thing has' if number == 1 else 'things have'} to be decided."
 
 
 def _remedy(finding: Finding) -> str:
@@ -94,9 +100,8 @@ def _write_page(page: Path, data: ImageDataModule, findings: list[Finding], seed
         Section("Files", figures=_size_figures(data)),
         Section("Settings", tables=[provenance_table({"folder": data.root, "images": f"{len(data.paths):,}"})]),
     ]
-    open_questions = sum(finding.decide for finding in findings)
     sentences = [
-        f"{open_questions} things must be decided." if open_questions else "Nothing must be decided.",
+        _to_decide(findings),
         f"{len(data.paths):,} images, {labelled:,} of them in {len(data.classes)} classes.",
     ]
     write_report(
@@ -108,14 +113,19 @@ def _write_page(page: Path, data: ImageDataModule, findings: list[Finding], seed
 def _examples(data: ImageDataModule, finding: Finding) -> Section:
     """Images or pairs of a finding, each with its path or its class."""
     shown = finding.rows[:EXAMPLES].ravel()
-    names = [data.paths[row].rpartition("/")[2] for row in shown]
+    names = [_short(data.paths[row].rpartition("/")[2]) for row in shown]
     if finding.rows.ndim == 2:
         classes = class_of(data)
-        names = [f"{name}\n{classes[row]}" for name, row in zip(names, shown, strict=True)]
-    kind = "pairs, one beside the other" if finding.rows.ndim == 2 else "images"
-    text = f"{min(EXAMPLES, len(finding.rows))} of {len(finding.rows):,} {kind}"
+        names = [f"{name}\n{_short(classes[row])}" for name, row in zip(names, shown, strict=True)]
+    kind = "pairs, one image beside the other" if finding.rows.ndim == 2 else "found"
+    text = f"images; {min(EXAMPLES, len(finding.rows))} of {len(finding.rows):,} {kind}; all are in findings.csv"
     sheet = contact_sheet(data.images(shown).numpy(), names, text=text, synthetic=data.synthetic)
     return Section(finding.name, figures=[(sheet, finding.text)], text=[finding.remedy] if finding.remedy else [])
+
+
+def _short(name: str) -> str:
+    """The end of a name, which tells files apart, as far as it fits below a thumbnail."""
+    return name if len(name) <= NAME_LENGTH else f"…{name[1 - NAME_LENGTH :]}"
 
 
 def _class_figures(data: ImageDataModule, seed: int) -> "list[tuple[Figure, str]]":

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fewlabels.data.image_store.decode import FORMATS
+from fewlabels.data.image_store.folder import file_sizes
 from fewlabels.data.image_store.pixels import eight_bits
 
 BLANK = 8
@@ -22,8 +23,8 @@ PLAIN = 0.9
 RARE = 0.002
 """Share of the images on the other background, below which it is nobody's mistake but a rare image."""
 CHUNK = 4096
-PATCH = 96
-"""Side of the corners that are compared between images, in pixels."""
+MAX_CORNER, MIN_CORNER = 256, 24
+"""Side of the corners that are compared between images, in pixels: at most half of what nearly all images have."""
 SAMPLE = 100
 """Images that are compared for marks, at most; with fewer than `MIN_SAMPLE`, none are looked for."""
 MIN_SAMPLE = 20
@@ -76,7 +77,12 @@ def burned_in_edges(root: Path, paths: Sequence[str], white: float | None = None
         Top, right, bottom, left: what to cut off, as `data.crop_edges`; None if there is no such mark.
     """
     chosen = [paths[row] for row in np.linspace(0, len(paths) - 1, min(SAMPLE, len(paths))).astype(int)]
-    corners = [found for path in chosen if (found := _corners(root / path, white)) is not None]
+    if len(chosen) < MIN_SAMPLE:
+        return None
+    sides = file_sizes(root, chosen).min(1)
+    side = min(MAX_CORNER, int(np.quantile(sides, 0.05, method="lower")) // 2)  # a few smaller ones are left out
+    large = [path for path, shorter in zip(chosen, sides, strict=True) if shorter >= 2 * side >= 2 * MIN_CORNER]
+    corners = [found for path in large if (found := _corners(root / path, side, white)) is not None]
     if len(corners) < MIN_SAMPLE:
         return None
     stacked = np.stack(corners).astype(np.float32)
@@ -91,8 +97,8 @@ def burned_in_edges(root: Path, paths: Sequence[str], white: float | None = None
         if mark.sum() < MARK_PIXELS:
             continue
         rows, columns = np.flatnonzero(mark.any(1)), np.flatnonzero(mark.any(0))
-        vertical = int(rows.max()) + 1 if number < 2 else PATCH - int(rows.min())
-        horizontal = int(columns.max()) + 1 if number % 2 == 0 else PATCH - int(columns.min())
+        vertical = int(rows.max()) + 1 if number < 2 else side - int(rows.min())
+        horizontal = int(columns.max()) + 1 if number % 2 == 0 else side - int(columns.min())
         side, depth = (
             (0 if number < 2 else 2, vertical) if vertical <= horizontal else (3 if number % 2 == 0 else 1, horizontal)
         )
@@ -100,13 +106,11 @@ def burned_in_edges(root: Path, paths: Sequence[str], white: float | None = None
     return (edges[0], edges[1], edges[2], edges[3]) if any(edges) else None
 
 
-def _corners(file: Path, white: float | None) -> NDArray[np.uint8] | None:
-    """The corners of an image, uint8 [4, PATCH, PATCH]: top left, top right, bottom left, bottom right."""
+def _corners(file: Path, side: int, white: float | None) -> NDArray[np.uint8] | None:
+    """Top left, top right, bottom left and bottom right, uint8 [4, side, side]; None of an unreadable image."""
     try:
         with Image.open(file, formats=FORMATS) as image:
             grey = np.asarray(eight_bits(image, white).convert("L"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
-    if min(grey.shape) < PATCH:
-        return None
-    return np.stack([grey[:PATCH, :PATCH], grey[:PATCH, -PATCH:], grey[-PATCH:, :PATCH], grey[-PATCH:, -PATCH:]])
+    return np.stack([grey[:side, :side], grey[:side, -side:], grey[-side:, :side], grey[-side:, -side:]])

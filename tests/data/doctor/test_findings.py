@@ -1,0 +1,104 @@
+"""What is found in a folder: each kind of thing, and nothing where there is none."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fewlabels.data.doctor import pixels
+from fewlabels.data.doctor.findings import examine
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A function that writes smooth random images: `folder({"cat/1.png": {}, …})`, with a background and a size."""
+
+    def write(files):
+        for number, (path, options) in enumerate(files.items()):
+            width, height = options.get("size", (96, 96))
+            coarse = np.random.default_rng(options.get("seed", number)).integers(60, 190, (6, 6), dtype=np.uint8)
+            image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+            pixels = np.asarray(image).copy()
+            background = options.get("background")
+            if background is not None:
+                pixels[:12], pixels[-12:], pixels[:, :12], pixels[:, -12:] = (background,) * 4
+            if options.get("bar"):
+                pixels[-10:-6, -50:-10] = 0
+            if options.get("blank"):
+                pixels[:] = 200
+            (tmp_path / "images" / path).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / "images" / path)
+        return tmp_path / "images"
+
+    return write
+
+
+def found(make_module, root, **options):
+    return {f.name: f for f in examine(make_module(root=str(root), size=32, **options))}
+
+
+def test_in_ordinary_images_nothing_is_found(folder, make_module):
+    assert found(make_module, folder({f"{name}/{n}.png": {} for name in "ab" for n in range(30)})) == {}
+
+
+def test_copies_and_their_conflicts_are_pairs_of_rows(folder, make_module):
+    files = {f"a/{n}.png": {"seed": n} for n in range(20)} | {f"b/{n}.png": {"seed": 100 + n} for n in range(20)}
+    root = folder(files | {"a/again.png": {"seed": 3}, "b/other.png": {"seed": 7}})
+    (root / "b" / "saved.jpg").write_bytes(b"")
+    Image.open(root / "a" / "9.png").save(root / "b" / "saved.jpg", quality=85)
+    module = make_module(root=str(root), size=32)
+    findings = {f.name: f for f in examine(module)}
+
+    def pairs(name):
+        return [sorted(module.paths[row] for row in pair) for pair in findings[name].rows]
+
+    assert sorted(pairs("Exact copies")) == [["a/3.png", "a/again.png"], ["a/7.png", "b/other.png"]]
+    assert pairs("Exact copies of different classes") == [["a/7.png", "b/other.png"]]
+    assert (
+        pairs("Nearly the same images")
+        == pairs("Nearly the same images of different classes")
+        == [["a/9.png", "b/saved.jpg"]]
+    )
+    decided = {name for name, finding in findings.items() if finding.decide}
+    assert decided == {"Exact copies of different classes", "Nearly the same images of different classes"}
+
+
+def test_images_on_the_other_background_are_told_where_backgrounds_are_plain(folder, make_module):
+    files = {f"{n}.png": {"background": 250 if n > 2 else 5} for n in range(40)}
+    findings = found(make_module, folder(files))
+    assert findings["Images on the other background"].number == 3
+    assert "Theirs is dark" in findings["Images on the other background"].text
+    assert findings["Images on the other background"].decide
+
+
+def test_a_scale_bar_is_found_with_the_edges_that_cut_it_off(folder, make_module):
+    root = folder({f"{n}.png": {"bar": True, "background": 250, "size": (110 + n, 100)} for n in range(40)})
+    finding = found(make_module, root)["Marks in all images"]
+    assert finding.remedy.startswith("'data.crop_edges=[0,0,10,0]'")
+    assert "Marks in all images" not in found(make_module, root, crop_edges=(0, 0, 10, 0))
+    assert pixels.burned_in_edges(root, [f"{n}.png" for n in range(10)]) is None  # too few to tell
+
+
+def test_classes_files_and_blank_images_are_told(folder, make_module):
+    files = {f"cat/{n}.png": {} for n in range(20)} | {f"Cat_/{n}.png": {} for n in range(5)}
+    files |= {"unknown/1.png": {}, "cat/flat.png": {"blank": True}, "cat/long.png": {"size": (400, 20)}}
+    files |= {"cat/small.png": {"size": (20, 20)}}
+    root = folder(files)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(root / "cat" / "3.png").save(root / "cat" / "3.png", exif=exif)
+    Image.open(root / "cat" / "4.png").convert("LA").save(root / "cat" / "4.png")
+    findings = found(make_module, root, resize="crop")
+    assert {name: finding.number for name, finding in findings.items()} == {
+        "Class names that are nearly the same": 1, "Classes that may not be any": 1, "Classes with a single image": 1,
+        "Blank images": 1, "Extreme shapes": 1, "Small images": 1, "Turned images": 1, "Transparent images": 1,
+    }  # fmt: skip
+    assert findings["Class names that are nearly the same"].text == "Cat_ (5) and cat (23)"
+    assert findings["Classes that may not be any"].remedy == "if so, 'data.unlabelled=[unknown]'"
+    assert findings["Extreme shapes"].remedy == "data.resize=pad keeps all of them"
+
+
+def test_mostly_white_images_are_told_where_they_are_rare():
+    facts = np.array([[200, 0.01, 120]] * 20 + [[200, 0.8, 255]], np.float32)
+    assert pixels.clipped(facts).tolist() == [20]
+    facts[:15, 1] = 0.6  # of plankton, most of an image is white
+    assert len(pixels.clipped(facts)) == 0

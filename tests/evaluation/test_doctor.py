@@ -1,0 +1,48 @@
+"""`doctor` by its script: the page, the table, and the exit code."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Forty images in two classes, of which one is a copy in the other class."""
+    for number in range(40):
+        file = tmp_path / "images" / "ab"[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        coarse = np.random.default_rng(number).integers(60, 190, (6, 6), dtype=np.uint8)
+        Image.fromarray(coarse).resize((96, 96), Image.Resampling.BICUBIC).save(file)
+    return tmp_path / "images"
+
+
+@pytest.mark.subprocess
+def test_a_folder_without_faults_ends_with_its_page(script, root, tmp_path):
+    done = script("doctor", f"data.root={root}", "data.size=32")
+    run = tmp_path / done.stdout.splitlines()[-1]
+    page = (run / "doctor.html").read_text()
+    assert "No things have to be decided." in page
+    assert "40 images, 40 of them in 2 classes." in page
+    assert (run / "findings.csv").read_text() == "finding,path,other\n"
+
+
+@pytest.mark.subprocess
+def test_what_must_be_decided_ends_with_a_message_that_says_how(script, root):
+    (root / "b" / "copy.png").write_bytes((root / "a" / "0.png").read_bytes())
+    done = script("doctor", f"data.root={root}", "data.size=32", code=1)
+    assert "1 thing has to be decided. See " in done.stderr
+    assert "- 1 Exact copies of different classes: correct the labels, or remove both" in done.stderr
+    assert "Traceback" not in done.stderr
+    page = Path(next(word for word in done.stderr.split() if word.endswith("doctor.html")))
+    rows = list(csv.DictReader((page.parent / "findings.csv").read_text().splitlines()))
+    assert {"finding": "Exact copies", "path": "a/0.png", "other": "b/copy.png"} in rows
+    assert "data:image/" in page.read_text()
+
+
+@pytest.mark.subprocess
+def test_a_folder_is_asked_for(script):
+    done = script("doctor", code=1)
+    assert "Give data.root=FOLDER, the folder of your images, or data=NAME." in done.stderr
