@@ -2,7 +2,7 @@
 
     python benchmarks/many_files.py FOLDER [--files 300000] [--side 64]
 
-Writes SYNTHETIC JPEG files into FOLDER/images, in 100 class folders, if they are not there: smooth random patches, every
+Writes SYNTHETIC JPEG files into FOLDER/images, in 100 class folders, if they are not there: smooth random patches, each
 thousandth a copy of another. Then lists them, builds their store, and examines them, each in a process of its own.
 """
 

@@ -30,6 +30,10 @@ RENAMED_TARGETS = {
     "fewlabels.loggers.wandb_logger": "fewlabels.training.wandb_runs.wandb_logger",
 }
 """Modules and classes of version 0.1 to those of this version."""
+IMAGE_DEFAULTS = {
+    "labels": None, "class_level": None, "unlabelled": [], "white": None, "crop_edges": [0, 0, 0, 0], "pages": "first",
+}  # fmt: skip
+"""Settings of images that earlier versions did not have, so that they can be overridden in an evaluation."""
 RENAMED_KEYS = {
     "method": {"called": "name", "accepts": "modalities"},
     "data": {"called": "name", "kind": "modality"},
@@ -187,7 +191,7 @@ def upgrade_config(config: dict[str, Any]) -> dict[str, Any]:
     if "siamese" in (data := _node(upgraded, "data")):
         data["epochs"] = data.pop("siamese")["epochs"]
     if data.get("modality") == "images":
-        data.setdefault("labels", None)
+        upgraded["data"] = data = IMAGE_DEFAULTS | data
         if "split_by" not in data:
             data |= {"split_by": "path", "split_seed": data.get("seed", 0)}  # the splits that the run was trained with
     _node(upgraded, "logger").pop("csv", None)  # metrics.csv is always written

@@ -16,7 +16,7 @@ from fewlabels.core.interfaces import Modality
 from fewlabels.data.batches import StoreDataset
 from fewlabels.data.image_store import setting_checks
 from fewlabels.data.image_store.decode import page_of
-from fewlabels.data.image_store.folder import folder_source
+from fewlabels.data.image_store.folder import folder_source, inner_folder
 from fewlabels.data.image_store.store import Source, Store, open_store
 from fewlabels.data.splits import assignment, classes
 from fewlabels.data.splits.class_names import ClassNaming
@@ -122,7 +122,7 @@ class ImageDataModule(LabelledTable):
                 return self.make_synthetic()
             elif not root.exists():
                 raise UserError(f"data.root={root} does not exist. Give {setting_checks.remedy(self.sources)}.")
-        root = next((root / layout for layout in self.layouts if (root / layout).is_dir()), root)
+        root = inner_folder(root, self.layouts)
         source = folder_source(root, self.name, self.decoding, size=self.size, channels=self.channels)
         self.folder = None if self.decoding.pages == "all" else root
         return source

@@ -17,7 +17,7 @@ from PIL import Image
 from fewlabels.core.errors import UserError
 from fewlabels.data.image_store import folder
 from fewlabels.data.image_store.decode import Decoding, Target
-from fewlabels.data.image_store.folder import file_sizes, folder_source, scan_folder
+from fewlabels.data.image_store.folder import file_sizes, folder_source, inner_folder, scan_folder
 from fewlabels.data.image_store.store import open_store
 
 
@@ -249,3 +249,15 @@ def test_granted_cores_are_the_least_of_the_machine_and_slurm(monkeypatch, grant
     if slurm:
         monkeypatch.setenv("SLURM_CPUS_PER_TASK", slurm)
     assert folder.processors() == expected
+
+
+def test_the_folder_of_an_archive_is_entered_unless_it_is_a_class_beside_others(tmp_path):
+    (tmp_path / "flowers" / "rose").mkdir(parents=True)
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / "@eaDir").mkdir()
+    (tmp_path / "flowers.zip").touch()
+    assert inner_folder(tmp_path, ("flower_photos", "flowers")) == tmp_path / "flowers"
+    (tmp_path / "trees").mkdir()
+    assert inner_folder(tmp_path, ("flower_photos", "flowers")) == tmp_path
+    (tmp_path / "one" / "FlowCamNet" / "imgs").mkdir(parents=True)
+    assert inner_folder(tmp_path / "one", ("FlowCamNet/imgs",)) == tmp_path / "one" / "FlowCamNet" / "imgs"

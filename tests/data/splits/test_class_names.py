@@ -63,3 +63,10 @@ def test_names_in_a_labels_file_can_mean_no_label_too(tmp_path):
     (tmp_path / "labels.csv").write_text("path,label\n1.png,NoCategory\n2.png,cat\n")
     naming = ClassNaming(str(tmp_path / "labels.csv"), None, ("NoCategory",))
     assert naming.names(["1.png", "2.png", "3.png"])[0].tolist() == ["", "cat", ""]
+
+
+def test_a_single_folder_that_holds_the_classes_is_asked_about():
+    (notice,) = ClassNaming().names(["images/cat/1.png", "images/dog/2.png"])[1]
+    assert notice == ("All 2 images are in the folder 'images', which is then their only class. Did you mean "
+                      "data.root=…/images?")  # fmt: skip
+    assert ClassNaming().names(["cat/1.png", "cat/2.png"])[1] == []

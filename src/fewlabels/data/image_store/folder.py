@@ -68,6 +68,16 @@ def folder_source(root: str | Path, name: str, decoding: Decoding, *, size: int,
     return Source(name, (channels, size, size), stamp.hexdigest(), read, where=str(root), notices=listing.notices())
 
 
+def inner_folder(root: Path, layouts: Sequence[str]) -> Path:
+    """The folder in `root` that a dataset's archive has, such as "flowers"; `root` if other folders are beside it."""
+    for layout in layouts:
+        if (root / layout).is_dir():
+            beside = [entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+            if [name for name in beside if name not in SKIPPED] == [layout.partition("/")[0]]:
+                return root / layout
+    return root
+
+
 def _pages(root: str | Path, paths: list[str]) -> list[str]:
     """The paths with "#1", "#2", … for the pages of files that have several."""
     from PIL import Image

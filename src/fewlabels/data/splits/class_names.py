@@ -61,7 +61,14 @@ class ClassNaming:
                 f"The folders {', '.join(sorted(splits))} are taken as splits, and the folders in them as classes. If "
                 "they are classes, give data.class_level=1."
             ]
+        top = {path.partition("/")[0] if "/" in path else "" for path in paths}
         depths = Counter(path.count("/") for path in paths)
+        if self.level is None and len(top) == 1 and "" not in top and any(depth > 1 for depth in depths):
+            only = next(iter(top))
+            return [
+                f"All {len(paths)} images are in the folder {only!r}, which is then their only class. Did you mean "
+                f"data.root=…/{only}?"
+            ]
         if self.level is None and any(depth > 1 for depth in depths):
             deep = sum(count for depth, count in depths.items() if depth > 1)
             return [
