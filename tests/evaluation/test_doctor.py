@@ -1,6 +1,7 @@
 """`doctor` by its script: the page, the table, and the exit code."""
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +27,15 @@ def test_a_folder_without_faults_ends_with_its_page(script, root, tmp_path):
     page = (run / "doctor.html").read_text()
     assert "No things have to be decided." in page
     assert "40 images, 40 of them in 2 classes." in page
+    assert "40 of 8 bits" in page
+    assert "96 to 96 px, median 96" in page
     assert (run / "findings.csv").read_text() == "finding,path,other\n"
 
 
 @pytest.mark.subprocess
 def test_what_must_be_decided_ends_with_a_message_that_says_how(script, root):
     (root / "b" / "copy.png").write_bytes((root / "a" / "0.png").read_bytes())
+    (root / "b" / "broken.png").write_text("no image")
     done = script("doctor", f"data.root={root}", "data.size=32", code=1)
     assert "1 thing has to be decided. See " in done.stderr
     assert "- 1 Exact copies of different classes: correct the labels, or remove both" in done.stderr
@@ -40,6 +44,7 @@ def test_what_must_be_decided_ends_with_a_message_that_says_how(script, root):
     rows = list(csv.DictReader((page.parent / "findings.csv").read_text().splitlines()))
     assert {"finding": "Exact copies", "path": "a/0.png", "other": "b/copy.png"} in rows
     assert "data:image/" in page.read_text()
+    assert re.search(r"Files that cannot be read.*b/broken.png.*not an image of a known format", page.read_text(), re.S)
 
 
 @pytest.mark.subprocess

@@ -207,6 +207,11 @@ class ImageDataModule(LabelledTable):
         return self._open().white
 
     @property
+    def unreadable(self) -> dict[str, str]:
+        """{path: why it is left out}."""
+        return self._open().corrupt
+
+    @property
     def file_facts(self) -> NDArray[np.void] | None:
         """Of the [N] files, see `FACTS`; None if the images are no files."""
         return self._open().facts

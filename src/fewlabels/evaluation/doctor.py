@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fewlabels.core.atomic_io import write_text
 from fewlabels.core.errors import UserError
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 EXAMPLES = 20
 """Images or pairs that are shown of a finding."""
 NAME_LENGTH = 14
+MAX_UNREADABLE = 100
 PER_CLASS, MAX_CLASSES = 8, 20
 """Of the figure of examples."""
 
@@ -97,7 +99,7 @@ def _write_page(page: Path, data: ImageDataModule, findings: list[Finding], seed
         Section("Findings", tables=[Table("", columns, rows, text=True)] if rows else [], text=data.notices),
         *(_examples(data, finding) for finding in findings if len(finding.rows)),
         Section("Classes", figures=_class_figures(data, seed)),
-        Section("Files", figures=_size_figures(data)),
+        Section("Files", figures=_size_figures(data), tables=_file_tables(data)),
         Section("Settings", tables=[provenance_table({"folder": data.root, "images": f"{len(data.paths):,}"})]),
     ]
     sentences = [
@@ -140,6 +142,30 @@ def _class_figures(data: ImageDataModule, seed: int) -> "list[tuple[Figure, str]
     names = [data.classes[label] for label in largest]
     drawn = examples_figure(data.images(chosen).numpy(), labels, names, synthetic=data.synthetic)
     return [*figures, (drawn, f"Examples of {'the largest' if len(data.classes) > MAX_CLASSES else 'all'} classes")]
+
+
+def _file_tables(data: ImageDataModule) -> list[Table]:
+    """Depths, sizes and pages; and files that are left out."""
+    tables = []
+    if (facts := data.file_facts) is not None and len(facts):
+        sides = np.stack([facts["width"], facts["height"]], 1)
+        depths = [f"{(facts['bits'] == bits).sum():,} of {bits} bits" for bits in np.unique(facts["bits"])]
+        rows = [
+            ["depth per channel", ", ".join(depths) + (f"; white is {data.white:,.0f}" if data.white else "")],
+            ["longer side", "{:,.0f} to {:,.0f} px, median {:,.0f}".format(*_spread(sides.max(1)))],
+            ["shorter side", "{:,.0f} to {:,.0f} px, median {:,.0f}".format(*_spread(sides.min(1)))],
+            ["several pages or frames", f"{(facts['pages'] > 1).sum():,} files"],
+        ]
+        tables.append(Table("", ["", ""], rows, text=True))
+    if left_out := list(data.unreadable.items()):
+        more = f", {MAX_UNREADABLE} of {len(left_out):,}" if len(left_out) > MAX_UNREADABLE else ""
+        rows = [[path, reason] for path, reason in left_out[:MAX_UNREADABLE]]
+        tables.append(Table(f"Files that cannot be read{more}", ["file", "reason"], rows, text=True))
+    return tables
+
+
+def _spread(values: NDArray[np.uint32]) -> tuple[float, float, float]:
+    return float(values.min()), float(values.max()), float(np.median(values))
 
 
 def _size_figures(data: ImageDataModule) -> "list[tuple[Figure, str]]":
