@@ -28,7 +28,7 @@ def test_an_unknown_command_is_refused_with_the_choices(terminal):
     assert done.code == 1
     assert done.err == (
         "fewlabels train: there is no such command. Choose from pretrain, finetune, evaluate, suggest, label, "
-        "predict, import_ecotaxa, export, or --help.\n"
+        "predict, import_ecotaxa, export, cache, or --help.\n"
     )
 
 
@@ -48,7 +48,7 @@ def test_a_command_runs_in_the_current_directory(terminal, tmp_path):
 
 
 @pytest.mark.parametrize(("line", "choices"), [
-    ("fewlabels ", {"pretrain", "finetune", "evaluate", "suggest", "label", "predict", "import_ecotaxa", "export"}),
+    ("fewlabels ", set(COMMANDS)),
     ("fewlabels pre", {"pretrain", "predict"}), ("fewlabels pret", {"pretrain"}),
     ("fewlabels pretrain method=sim", {"method=simclr"}), ("fewlabels finetune optimizer=l", {"optimizer=lars"}),
 ])  # fmt: skip

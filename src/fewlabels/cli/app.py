@@ -109,6 +109,8 @@ def _run_job(command: "Command", cfg: DictConfig) -> float | None:
         directory = command.run(command.prepare(cfg, held_back))
         if is_rank_zero():
             print(directory)  # noqa: T201 - the last line of every script
+        if directory.absolute() != current_run_dir() and not any(current_run_dir().iterdir()):
+            _remove_empty(current_run_dir())
     return jobs.objective(cfg, current_run_dir())
 
 
