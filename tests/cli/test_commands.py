@@ -174,3 +174,43 @@ def test_what_cannot_be_exported_is_refused_and_leaves_no_directory(cli, tmp_pat
     done = cli("export", *arguments)
     assert (done.code, message in done.err) == (1, True), done.err
     assert not any(tmp_path.iterdir())
+
+
+@pytest.fixture
+def stores(tmp_path):
+    """A cache folder with a store whose images are gone and one of unknown ones."""
+    (folder := tmp_path / "stores").mkdir()
+    for key, where in (("1e2", "/no/such/folder"), ("2e2", "images")):
+        (folder / f"x-{key:0<20}.npy").write_bytes(b"0" * 2000)
+        (folder / f"x-{key:0<20}.json").write_text(json.dumps({"where": where, "paths": ["a"]}))
+    return folder
+
+
+def test_the_cache_is_listed_and_nothing_is_removed_unasked(cli, stores, tmp_path):
+    done = cli("cache", f"cache_dir={stores}")
+    assert done.code == 0, done.err
+    assert "clean=unused would remove 1 of them, 2.0 kB" in done.out
+    assert "/no/such/folder (gone)" in done.out
+    assert done.out.splitlines()[-1] == str(stores)
+    assert len(list(stores.iterdir())) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["stores"]  # no run directory
+
+
+@pytest.mark.parametrize(
+    ("clean", "left"), [("unused", "2"), ("[1e2]", "2"), ("[2e20]", "1"), ("all", ""), ("2e2", "1")]
+)
+def test_the_cache_is_cleaned(cli, stores, clean, left):
+    done = cli("cache", f"cache_dir={stores}", f"clean={clean}")
+    assert done.code == 0, done.err
+    assert {path.name[2] for path in stores.iterdir()} == set(left)
+    assert f"Removed {2 - len(left)} stores, " in done.out
+
+
+@pytest.mark.parametrize(("argument", "message"), [
+    ("clean=[ff]", "clean=ff: 0 stores have a key"), ("older=-1", "older=-1: give a number of days"),
+    ("older=x", "older=x: give a number of days"),
+])  # fmt: skip
+def test_what_names_no_store_removes_none(cli, stores, argument, message):
+    done = cli("cache", f"cache_dir={stores}", argument)
+    assert (done.code, message in done.err) == (1, True), done.err
+    assert len(list(stores.iterdir())) == 4

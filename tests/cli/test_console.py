@@ -28,7 +28,7 @@ def test_an_unknown_command_is_refused_with_the_choices(terminal):
     assert done.code == 1
     assert done.err == (
         "fewlabels train: there is no such command. Choose from pretrain, finetune, evaluate, doctor, suggest, label, "
-        "predict, import_ecotaxa, export, or --help.\n"
+        "predict, import_ecotaxa, export, cache, or --help.\n"
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fewlabels.core.atomic_io import atomic_folder, atomic_write, write_text
+from fewlabels.core.atomic_io import atomic_folder, atomic_write, is_utf8, spelled, unspelled, write_text
 
 few_examples = settings(max_examples=25, deadline=None, derandomize=True)
 
@@ -116,3 +116,24 @@ def test_a_folder_that_exists_is_not_replaced(tmp_path):
     with pytest.raises(OSError, match="not empty"), atomic_folder(tmp_path / "made"):
         pass
     assert [path.name for path in tmp_path.rglob("*")] == ["made", "old"]
+
+
+SIGNS = st.sampled_from([b"%", b"2", b"5", b"E", b"9", b"a", b"\xe9", b"\xff", "é".encode(), b"/"])
+
+
+@given(st.lists(SIGNS).map(b"".join))
+def test_file_names_are_spelled_in_utf8_and_read_back(name):
+    text = os.fsdecode(name)
+    assert unspelled(spelled(text).encode("utf-8").decode("utf-8")) == text
+    assert is_utf8(spelled(text))
+    if is_utf8(text) and "%" not in text:
+        assert spelled(text) == text
+
+
+@pytest.mark.parametrize(("name", "spelling"), [
+    (b"caf\xe9.png", "caf%E9.png"), (b"a%20b", "a%20b"), (b"50%", "50%"), (b"%e9", "%e9"), ("é".encode(), "é"),
+    (b"caf%E9.png", "caf%25E9.png"), (b"%25", "%2525"), (b"%\xff", "%%FF"),
+])  # fmt: skip
+def test_only_what_could_be_confused_is_spelled(name, spelling):
+    assert spelled(os.fsdecode(name)) == spelling
+    assert os.fsencode(unspelled(spelling)) == name

@@ -41,7 +41,7 @@ def page(tmp_path_factory):
     add_hover(odd, HoverImages(np.array([0, 0]), plane, tiles, ["a</script>.png", "b\udcff.png: <b>"]))
     broken = new_figure(2, 2)
     broken.savefig = lambda *_, **__: (_ for _ in ()).throw(ValueError("no such <colour>"))
-    wide = provenance_table({"path": "/a/long/path/" * 12})
+    wide = provenance_table({"path": "/a/long/path/" * 12, "data": "/data/caf\udce9"})
     efficiency = label_efficiency_table(table, "svc")
     file = tmp_path_factory.mktemp("report") / "report.html"
     write_report(
@@ -49,7 +49,7 @@ def page(tmp_path_factory):
         sections=[Section("Label efficiency", [(figure, "A curve")], [efficiency]), Section("Empty"),
                   Section("Maps", [(odd, "A map"), (broken, "Broken")], text=["Label <some>."]),
                   Section("Jobs", tables=[Table("All <jobs>", ["a"], [[str(k)] for k in range(30)])]),
-                  Section("Provenance", tables=[wide, Table("", ["a"], [["1"]])], code=["x " * 99])],
+                  Section("Provenance", tables=[wide, Table("", ["a"], [["1"]])], code=["x " * 99, "run=caf\udce9 <"])],
     )  # fmt: skip
     return file
 
@@ -114,12 +114,18 @@ def test_a_figure_that_cannot_be_drawn_is_named(page):
 
 
 def test_names_without_glyphs_are_explained_below_the_figure(page):
-    assert "A map. [1] = \u6d6e &lt;i&gt;" in page.read_bytes().decode(errors="surrogateescape")
+    assert "A map. [1] = \u6d6e &lt;i&gt;" in page.read_text(encoding="utf-8")
+
+
+def test_a_page_is_utf8_whatever_files_are_called(page):
+    text = page.read_bytes().decode("utf-8")
+    assert "/data/caf%E9" in text
+    assert "run=caf%E9 &lt;" in text
 
 
 def test_all_text_is_escaped_in_the_data_of_the_map_too(page):
     data = re.search(r'<script type="application/json">(.*?)</script>', page.read_text(), re.S)[1]
-    assert json.loads(data)["texts"] == ["a</script>.png", "b?.png: <b>"]
+    assert json.loads(data)["texts"] == ["a</script>.png", "b%FF.png: <b>"]
     assert "Label &lt;some&gt;." in page.read_text()
 
 
@@ -187,6 +193,6 @@ def test_the_image_of_the_nearest_point_appears_and_tables_open_for_printing(pag
     title = browse(page, tmp_path, 1280, HOVER, "--dump-dom").replace("&gt;", ">")
     found = json.loads(title)
     assert found[0] is True
-    assert found[1:7] == [False, "a[/script>.png", "0px", False, "b?.png: [b>", "-112px"]
+    assert found[1:7] == [False, "a[/script>.png", "0px", False, "b%FF.png: [b>", "-112px"]
     assert found[7] is True, "too far from any point"
     assert found[10:] == [0, 1]

@@ -1,13 +1,20 @@
 """Predictions and counts by the script, of the folder that is labelled and of another one."""
 
 import json
+import os
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from fewlabels.probing.embeddings import Embeddings
+
+ROOT = Path(__file__).parents[2]
 SETTINGS = ["run=random", "data.size=32"]
 
 
@@ -132,3 +139,36 @@ def test_without_labels_of_two_classes_the_message_says_how_to_give_them(script,
     assert "0 images of 0 classes are labelled in data.root=" in done.stderr
     assert "Give data.labels=labels.csv" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.subprocess
+@pytest.mark.slow
+def test_images_whose_names_are_not_utf8_are_evaluated_and_predicted(tmp_path, environment):
+    """A folder, its classes and its files, and all that evaluate and predict write of them, in Latin-1."""
+    folder = os.fsencode(tmp_path) + b"/\xfcber"
+    for number in range(60):
+        name = (b"caf\xe9", b"plain")[number % 2] + b"/im\xe9_%d.png" % number
+        (path := Path(os.fsdecode(folder + b"/" + name))).parent.mkdir(parents=True, exist_ok=True)
+        low = 120 * (number % 2)
+        pixels = np.random.default_rng(number).integers(low, low + 120, (16, 16), dtype=np.uint8)
+        with path.open("wb") as file:
+            Image.fromarray(pixels).save(file, "png")
+    labels = b"".join(b"caf\xe9/im\xe9_%d.png,a\nplain/im\xe9_%d.png,b\n" % (n, n + 1) for n in range(0, 12, 2))
+    (tmp_path / "labels.csv").write_bytes(b"path,label\n" + labels)
+
+    def run(name, *arguments):
+        command = [sys.executable, str(ROOT / "src" / f"{name}.py"), *SETTINGS, b"data.root=" + folder, *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=500)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        return Path(os.fsdecode(done.stdout.splitlines()[-1]))
+
+    evaluated = run("evaluate", "repeats=2", "data.min_class_size=1")
+    assert b"caf%E9" in (evaluated / "report.html").read_bytes()
+    assert "caf\udce9/im\udce9_0.png" in Embeddings.load(evaluated / "embeddings.parquet").paths
+    predicted = run(
+        "predict", "data.labels=labels.csv", "formats=[ecotaxa,folders,fiftyone,embedding_atlas]", "sample=1"
+    )
+    assert b"\ncaf\xe9/im\xe9_0.png,a," in (predicted / "predictions.csv").read_bytes()
+    assert b"\ncaf\xe9,a," in (predicted / "counts.csv").read_bytes()
+    with zipfile.ZipFile(predicted / "ecotaxa_1.zip") as archive:
+        assert "caf%E9/im%E9_0.png" in archive.namelist()

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from fewlabels.labelling.labels_file import LabelsFile
 from fewlabels.labelling.routes import COOKIE, application
-from fewlabels.labelling.session import Board
+from fewlabels.labelling.session import Board, LabellingSession
 
 ADDRESS = "http://127.0.0.1:99"
 
@@ -128,3 +129,16 @@ def test_the_large_image_is_the_file_in_eight_bits_and_not_too_large(client, boa
         answer = client.get(f"/image/{row}")
         assert (answer.status_code, f"sub/{row}.png cannot be read any more" in answer.text) == (404, True)
     assert client.get("/image/60").status_code == 404
+
+
+def test_images_whose_names_are_not_utf8_are_shown_and_labelled(images, tmp_path):
+    images.data.paths[3] = "caf\udce9/3.png"
+    board = Board(60)
+    board.session = LabellingSession(images, LabelsFile(tmp_path / "labels.csv"))
+    with TestClient(application(board, "secret", 99), base_url=ADDRESS, cookies={COOKIE: "secret"}) as client:
+        assert client.get("/api/images?rows=3").json()[0]["path"] == "caf%E9/3.png"
+        assert post(client, "/api/label", rows=[3], label="a", seen=[None], editor="e").status_code == 200
+        assert (tmp_path / "labels.csv").read_bytes() == b"path,label\ncaf\xe9/3.png,a\n"
+        conflict = post(client, "/api/label", rows=[3], label="b", seen=["c"], editor="e")
+        assert conflict.json()["labels"] == {"caf%E9/3.png": "a"}
+    assert LabelsFile(tmp_path / "labels.csv").labels == {"caf\udce9/3.png": "a"}

@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import nn
@@ -254,3 +255,16 @@ def test_columns_of_different_lengths_are_refused(column):
     columns["paths"] = np.array(["a", "b", "c"])
     with pytest.raises(ValueError, match=r"not \[2, 3\]"):
         Embeddings(**columns | {column: columns[column][:2]})
+
+
+def test_file_names_that_are_not_utf8_round_trip_through_parquet(tmp_path):
+    odd = ["caf\udce9/%E9.png", "caf%E9/1.png", "plain.png", "\udcff", "%25", "ü"]
+    before = described().described(odd, ["train", "test"] * 3, ["caf\udce9", "b"])
+    before.save(tmp_path / "embeddings.parquet")
+    after = Embeddings.load(tmp_path / "embeddings.parquet")
+    assert (after.paths.tolist(), after.classes) == (odd, ("caf\udce9", "b"))
+    written = pq.read_table(tmp_path / "embeddings.parquet")
+    assert written.column("path").to_pylist()[:2] == ["caf%E9/%25E9.png", "caf%25E9/1.png"]
+    described().described(odd[1:3] * 3, ["train"] * 6, ["a", "b"]).save(tmp_path / "utf8.parquet")
+    assert pq.read_table(tmp_path / "utf8.parquet").column("path").to_pylist()[:2] == odd[1:3]  # as they are
+    assert Embeddings.load(tmp_path / "utf8.parquet").paths.tolist() == odd[1:3] * 3

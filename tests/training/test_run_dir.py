@@ -16,6 +16,7 @@ from fewlabels.training.run_dir import (
     current_run_dir,
     is_rank_zero,
     load_results,
+    load_yaml,
     pretraining_method,
     program,
     recorded_command,
@@ -135,3 +136,10 @@ def test_a_lock_leaves_no_directory_that_it_made_but_keeps_what_is_in_it(tmp_pat
     with run_lock(tmp_path / "new"):
         (tmp_path / "new" / "config.yaml").touch()
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["config.yaml"]
+
+
+def test_a_configuration_with_names_that_are_not_utf8_is_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["src/pretrain.py", "data.root=caf\udce9"])
+    save_config({"data": {"root": "caf\udce9", "seen": ["1_2", "null"]}}, tmp_path)
+    assert b"data.root=caf\xe9" in (tmp_path / "config.yaml").read_bytes()
+    assert load_yaml(tmp_path / "config.yaml") == {"data": {"root": "caf\udce9", "seen": ["1_2", "null"]}}

@@ -1,5 +1,6 @@
 """Weights & Biases runs, read back from what an offline run writes."""
 
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -155,3 +156,28 @@ def test_an_online_run_is_resumed_under_its_id(tmp_path, monkeypatch):
     for config in ({"resume": "x"}, {"resume": None}):
         wandb_logger(directory=str(tmp_path), config=config, project="p", name=None, group=None)
     assert [(call["id"], call["resume"]) for call in calls] == [("new", "allow"), (None, None)]
+
+
+def test_wandb_is_given_texts_in_utf8(tmp_path, monkeypatch):
+    calls = []
+
+    def init(**options):
+        calls.append((options["config"], list(sys.argv)))
+        raise wandb.Error("enough")
+
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr(sys, "argv", ["pretrain.py", "data.root=caf\udce9"])
+    config = {"data": {"root": "caf\udce9", "seen": ["\udcff", 3]}}
+    wandb_logger(directory=str(tmp_path), config=config, project="p", name=None, group=None)
+    spelling = {"data": {"root": "caf%E9", "seen": ["%FF", 3]}}
+    assert calls == [(spelling, ["pretrain.py", "data.root=caf%E9"])]
+    assert sys.argv[1] == "data.root=caf\udce9"
+
+
+def test_a_directory_whose_name_is_not_utf8_is_left_without_wandb(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(wandb, "init", None)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    directory = str(tmp_path / "caf\udce9")
+    assert wandb_logger(directory=directory, config={}, project="p", name=None, group=None) is None
+    assert "takes no directory whose name is not UTF-8; this run is logged to metrics.csv only" in caplog.text

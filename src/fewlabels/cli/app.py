@@ -7,6 +7,7 @@ import.
 
 import contextlib
 import errno
+import io
 import logging
 import os
 import sys
@@ -56,6 +57,7 @@ def print_help(command: str) -> None:
 def run_app(command: "Command") -> None:
     """Run a command with the arguments in `sys.argv`; exit with a message and code 1 on a user's mistake."""
     register_resolvers()
+    _print_any_file_name()
     check_arguments(sys.argv[1:], command.name)
     typed, prepared = list(sys.argv), prepare_arguments(sys.argv[1:])
     held_back[:] = command.held_back(prepared)
@@ -69,11 +71,7 @@ def run_app(command: "Command") -> None:
             _report_failure(error)
             raise
 
-    for override in held_back:  # Hydra is given them only later, if at all
-        try:
-            from_overrides([override])
-        except UserError as error:
-            sys.exit(f"\n{error}")
+    _check_readable(held_back)
     if {"-h", "--help"} & set(sys.argv[1:]):
         return print_help(command.name)
     main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=command.name)(job)
@@ -88,6 +86,22 @@ def run_app(command: "Command") -> None:
         sys.exit(f"\n{error}")
 
 
+def _print_any_file_name() -> None:
+    """Make the terminal take file names that are not UTF-8, as they are."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")
+
+
+def _check_readable(overrides: list[str]) -> None:
+    """Exit with a message if Hydra's grammar refuses overrides that it is given only later, if at all."""
+    for override in overrides:
+        try:
+            from_overrides([override])
+        except UserError as error:
+            sys.exit(f"\n{error}")
+
+
 def _run_job(command: "Command", cfg: DictConfig) -> float | None:
     """Run one job; returns what a hyperparameter search maximises, if anything."""
     command.complete(cfg, [str(override) for override in HydraConfig.get().overrides.task])
@@ -95,6 +109,8 @@ def _run_job(command: "Command", cfg: DictConfig) -> float | None:
         directory = command.run(command.prepare(cfg, held_back))
         if is_rank_zero():
             print(directory)  # noqa: T201 - the last line of every script
+        if directory.absolute() != current_run_dir() and not any(current_run_dir().iterdir()):
+            _remove_empty(current_run_dir())
     return jobs.objective(cfg, current_run_dir())
 
 

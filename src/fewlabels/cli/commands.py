@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fewlabels.cli.app import run_app
 from fewlabels.cli.prepare import (
+    prepare_cache,
     prepare_data,
     prepare_evaluation,
     prepare_export,
@@ -129,6 +130,30 @@ def _export(cfg: DictConfig) -> Path:
     return current_run_dir()
 
 
+def _cache(cfg: DictConfig) -> Path:
+    """List the cache folder, and remove what `clean` says; returns the folder."""
+    from fewlabels.data.image_store import cache
+    from fewlabels.data.image_store.store import cache_folder
+
+    folder = cache_folder(cfg.cache_dir)
+    entries = cache.list_entries(folder)
+    print(cache.table(entries))  # noqa: T201 - the answer
+    unused = cache.choose(entries, "unused", cfg.older)
+    if cfg.clean is None and entries:
+        size = cache.shown_size(sum(entry.size for entry in unused))
+        print(f"clean=unused would remove {len(unused)} of them, {size}: their folder is gone, or they were not used "  # noqa: T201
+              f"for {cfg.older} days.")  # fmt: skip
+    if cfg.clean is None:
+        return folder
+    chosen = cache.choose(entries, cfg.clean if isinstance(cfg.clean, str) else list(cfg.clean), cfg.older)
+    kept = cache.remove(chosen)
+    for key, why in kept.items():
+        print(f"Kept {key[: cache.SHOWN_KEY]}: {why}.")  # noqa: T201
+    gone = [entry for entry in chosen if entry.key not in kept]
+    print(f"Removed {len(gone)} stores, {cache.shown_size(sum(entry.size for entry in gone))}.")  # noqa: T201
+    return folder
+
+
 def _with_network(cfg: DictConfig) -> dict[str, Any]:
     """The settings in plain containers, with a run directory in the place of imagenet or random."""
     from fewlabels.core.distributed import keep_freed_memory
@@ -159,6 +184,8 @@ COMMANDS = {
                 prepare_import, _import_ecotaxa),
         Command("export", "Write a trained backbone for other programs: timm, ONNX, TorchScript.", _of_the_data,
                 _as_it_is, prepare_export, _export),
+        Command("cache", "List the decoded images in the cache folder, and remove those not used.", lambda _: [],
+                _as_it_is, prepare_cache, _cache),
     )
 }  # fmt: skip
 

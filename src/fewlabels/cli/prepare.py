@@ -94,6 +94,13 @@ def prepare_export(cfg: DictConfig, held_back: list[str]) -> DictConfig:
     return cfg
 
 
+def prepare_cache(cfg: DictConfig, _: list[str]) -> DictConfig:
+    """Of cache."""
+    if isinstance(cfg.older, bool) or not isinstance(cfg.older, int | float) or cfg.older < 0:
+        raise ConfigError(f"\nolder={cfg.older}: give a number of days, 0 or more.")
+    return cfg
+
+
 def _prepare_network(cfg: DictConfig, held_back: list[str]) -> DictConfig:
     """What the commands share that apply a trained network: `run`, `orientations`, and the overrides of the `data`."""
     if cfg.run is None and cfg.get("checkpoint") is None:

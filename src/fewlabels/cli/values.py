@@ -15,11 +15,12 @@ from hydra.errors import HydraException
 from fewlabels.training.run_dir import as_text
 
 PATHS = frozenset({
-    "data.root", "data.labels", "data.cache_dir", "labelled.root", "labelled.labels", "labels", "checkpoint", "run",
-    "resume", "export", "to", "trust", "hydra.run.dir", "hydra.sweep.dir", "backbone.weights",
+    "data.root", "data.labels", "data.cache_dir", "cache_dir", "labelled.root", "labelled.labels", "labels",
+    "checkpoint", "run", "resume", "export", "to", "trust", "clean", "hydra.run.dir", "hydra.sweep.dir",
+    "backbone.weights",
 })  # fmt: skip
-"""Keys whose values are paths; `~/` is the home folder."""
-LISTS = frozenset({"run", "export", "trust"})
+"""Keys whose values are paths, or keys of stores, such as 1e200300; `~/` is the home folder."""
+LISTS = frozenset({"run", "export", "trust", "clean"})
 """Those that take several, [a,b]."""
 NOT_SWEPT = frozenset({"hydra.run.dir", "hydra.sweep.dir", "resume"})
 """Those in which a comma never separates the values of a sweep."""

@@ -16,6 +16,7 @@ class Flowers(ImageDataModule):
     Args:
         url: The archive of flower_photos, downloaded if `download` allows it.
         archive_bytes: Its length; None: the length that the server states.
+        sha256: Its SHA-256; None: it is not checked.
         **settings: As for `ImageDataModule`.
     """
 
@@ -23,9 +24,11 @@ class Flowers(ImageDataModule):
     sources = ("auto", "folder", "synthetic", "download")
     layouts = ("flower_photos", "flowers")
 
-    def __init__(self, *, url: str, archive_bytes: int | None = None, **settings: Any) -> None:
+    def __init__(
+        self, *, url: str, archive_bytes: int | None = None, sha256: str | None = None, **settings: Any
+    ) -> None:
         super().__init__(**settings)
-        self.url, self.archive_bytes = url, archive_bytes
+        self.url, self.archive_bytes, self.sha256 = url, archive_bytes, sha256
 
     def make_synthetic(self) -> Source:
         """Synthetic flowers."""
@@ -35,4 +38,4 @@ class Flowers(ImageDataModule):
 
     def download_to(self, root: Path) -> None:
         """Download flower_photos."""
-        download_archive(self.url, root, self.archive_bytes)
+        download_archive(self.url, root, self.archive_bytes, sha256=self.sha256)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fewlabels.core.atomic_io import spelled
 from fewlabels.core.backbones import Backbone
 from fewlabels.core.checkpoints import load_backbone_weights, read_checkpoint
 from fewlabels.core.errors import UserError
@@ -55,10 +56,10 @@ def build_baseline(
             log.warning("The baseline is a random network, since the start of the finetuning is gone. %s", error)
         else:
             name = path.parent.parent.name if path.parent.name == "checkpoints" else path.stem
-            return backbone.eval(), f"start of finetuning: {name}"
+            return backbone.eval(), f"start of finetuning: {spelled(name)}"
     elif weights := config["backbone"].get("weights"):
         if trained:
-            return backbone.eval(), f"{weights} weights"
+            return backbone.eval(), f"{spelled(weights)} weights"
         backbone = build_backbone(config["backbone"] | {"weights": None}, data).to(next(backbone.parameters()).device)
     rows = np.random.default_rng(0).permutation(data.indices("train"))
     device = next(backbone.parameters()).device

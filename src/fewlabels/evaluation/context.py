@@ -112,7 +112,10 @@ class EvaluationContext:
 
         part = self.embeddings.select(sample(np.arange(len(self.embeddings)), rows, seed))
         names = np.array([*part.classes, "unlabelled"])  # label -1 indexes the last
-        frame = pd.DataFrame({"path": part.paths, "split": part.splits, "class": names[part.labels]})
+        frame = pd.DataFrame(
+            {"path": part.paths, "split": part.splits, "class": names[part.labels]},
+            dtype=object,  # pandas' string type requires UTF-8, which file names need not be
+        )
         projected, _ = principal_components(part.vectors, components)
         return frame.join(pd.DataFrame(projected, columns=[f"component {k + 1}" for k in range(projected.shape[1])]))
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fewlabels.core.atomic_io import spelled
 from fewlabels.core.errors import UserError
 from fewlabels.probing.intervals import SESSION, format_interval, format_session, interval, lead
 from fewlabels.probing.probes import TITLES
@@ -54,7 +55,7 @@ def short_names(runs: Sequence[str]) -> list[str]:
     """
     parts = [Path(run).absolute().parts for run in runs]
     for length in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(part[-length:]) for part in parts]
+        names = [spelled("/".join(part[-length:])) for part in parts]
         if len(set(names)) == len(names):
             return names
     raise UserError(f"run={','.join(runs)} gives a run twice. Give every run once.")

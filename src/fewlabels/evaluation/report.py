@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fewlabels.core.atomic_io import write_text
+from fewlabels.core.atomic_io import spelled, write_text
 from fewlabels.data.image_store.folder import processors
 from fewlabels.figures.embedding_plots import HoverImages, hover_of
 from fewlabels.figures.names import name_key, one_line
@@ -88,7 +88,8 @@ def write_report(
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     loader = PackageLoader("fewlabels.evaluation", "")
-    environment = Environment(loader=loader, autoescape=select_autoescape(default=True), undefined=StrictUndefined)
+    environment = Environment(loader=loader, autoescape=select_autoescape(default=True), undefined=StrictUndefined,
+                              finalize=lambda value: spelled(value) if type(value) is str else value)  # fmt: skip
     environment.filters["sha256"] = lambda text: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     filled = (s for s in sections if s.figures or s.tables or s.code or s.text)
     shown = [_template_values(section) for section in filled]
@@ -153,7 +154,11 @@ def _hover_values(hover: HoverImages, places: "NDArray[np.float64]") -> dict[str
         sheet.paste(tile, (number % columns * side, number // columns * side))
     buffer = io.BytesIO()
     sheet.save(buffer, "webp", quality=75)
-    data = {"columns": columns, "places": places.round(4).tolist(), "texts": [one_line(text) for text in hover.texts]}
+    data = {
+        "columns": columns,
+        "places": places.round(4).tolist(),
+        "texts": [one_line(spelled(text)) for text in hover.texts],
+    }
     return {"sheet": _base64("webp", buffer), "data": data, "columns": columns}
 
 

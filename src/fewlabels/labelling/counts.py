@@ -54,7 +54,8 @@ def class_counts(
         ends = {"expected": expected, "low": np.minimum(low, expected), "high": np.maximum(high, expected)}
         columns = {"labelled": labelled, "predicted": predicted, "raw": labelled + predicted}
         columns |= {key: (labelled + value[: len(classes)]).round(1) for key, value in ends.items()}
-        tables.append(pd.DataFrame({"sample": name, "class": classes, **columns}))
+        named = pd.DataFrame({"sample": name, "class": classes}, dtype=object)  # need not be UTF-8, as folders need not
+        tables.append(named.assign(**columns))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -127,7 +127,7 @@ class LabelsFile:
         ]
         table = table._replace(rows=rows)
         with atomic_write(self.file) as temporary:
-            temporary.write_text(_as_text(table), encoding=table.encoding, newline="")
+            temporary.write_text(_as_text(table), encoding=table.encoding, errors="surrogateescape", newline="")
         _sync_folder(self.file.parent)
         self._stamp, self._table, self.labels = _stamp(self.file), table, labels
 

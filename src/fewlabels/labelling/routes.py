@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fewlabels.core.atomic_io import spelled
 from fewlabels.core.errors import UserError
 from fewlabels.data.image_store.decode import FORMATS
 from fewlabels.data.image_store.pixels import eight_bits
@@ -78,12 +79,13 @@ def _answer(work: Callable[[], Any]) -> Response:
     try:
         return JSONResponse(work())
     except UserError as error:
-        return JSONResponse({"message": str(error)}, 400)
+        return JSONResponse({"message": spelled(str(error))}, 400)
     except ConflictError as error:
-        return JSONResponse({"message": "Changed meanwhile, in another tab or program.", "labels": error.labels}, 409)
+        labels = {spelled(path): label for path, label in error.labels.items()}
+        return JSONResponse({"message": "Changed meanwhile, in another tab or program.", "labels": labels}, 409)
     except OSError as error:
         message = f"Not saved: {error.strerror or error}. Free some space, or check the folder, and label again."
-        return JSONResponse({"message": message}, 507)
+        return JSONResponse({"message": spelled(message)}, 507)
 
 
 def _session(request: Request) -> LabellingSession:
@@ -119,7 +121,9 @@ async def _plotly(_: Request) -> Response:
 def _state(request: Request) -> Response:
     board: Board = request.app.state.board
     if board.session is None:
-        return JSONResponse({"ready": False, "done": board.done, "total": board.total, "failure": board.failure})
+        return JSONResponse(
+            {"ready": False, "done": board.done, "total": board.total, "failure": spelled(board.failure)}
+        )
     board.session.refresh()
     return JSONResponse(board.session.state())
 
@@ -149,7 +153,7 @@ def _images(request: Request) -> Response:
         with session.lock:
             name = [*session.classes, None]
             return [
-                {"row": row, "path": session.paths[row], "label": name[session.labels[row]],
+                {"row": row, "path": spelled(session.paths[row]), "label": name[session.labels[row]],
                  "guess": name[session.guesses[row]],
                  "probability": round(float(session.probabilities[row].max(initial=0)), 3)}
                 for row in rows if row < len(session.paths)
@@ -177,7 +181,7 @@ def _image(request: Request) -> Response:
         with Image.open(session.images.data.folder / session.images.data.paths[row], formats=FORMATS) as opened:
             large = eight_bits(opened, session.images.data.white)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        return PlainTextResponse(f"{session.paths[row]} cannot be read any more: {error}", 404)
+        return PlainTextResponse(spelled(f"{session.paths[row]} cannot be read any more: {error}"), 404)
     large.thumbnail((MAX_SIDE, MAX_SIDE))
     return _png(large)
 

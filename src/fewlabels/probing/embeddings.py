@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from fewlabels.core.atomic_io import atomic_write
+from fewlabels.core.atomic_io import atomic_write, is_utf8, spelled, unspelled
 from fewlabels.core.batch import Batch
 from fewlabels.core.errors import UserError
 
@@ -69,7 +69,8 @@ class Embeddings:
     def save(self, file: str | Path, provenance: dict[str, str] | None = None) -> None:
         """Write Parquet, atomically: one row per sample, with columns path, split, label, index and embedding.
 
-        Class names and provenance are JSON in the schema's metadata, under "classes" and "provenance".
+        Class names and provenance are JSON in the schema's metadata, under "classes" and "provenance". If file names
+        are not UTF-8, which Parquet requires, all paths are `spelled`, as in `caf%E9.png`; "spelled" is then true.
 
         Args:
             file: The file.
@@ -81,9 +82,12 @@ class Embeddings:
         file = Path(file)
         unknown = np.full(len(self), "")
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(self.vectors.ravel()), self.vectors.shape[1])
-        text = [pa.array(column if len(column) else unknown, pa.string()) for column in (self.paths, self.splits)]
+        spells = not all(map(is_utf8, self.paths.tolist()))
+        paths = np.array([spelled(path) for path in self.paths.tolist()]) if spells else self.paths
+        text = [pa.array(column if len(column) else unknown, pa.string()) for column in (paths, self.splits)]
         table = pa.table([*text, pa.array(self.labels), pa.array(self.index), vectors], names=list(COLUMNS))
-        metadata = {"classes": self.classes, "provenance": provenance or self.provenance}
+        metadata: dict[str, Any] = {"classes": self.classes, "provenance": provenance or self.provenance}
+        metadata |= {"spelled": True} if spells else {}
         table = table.replace_schema_metadata({key: json.dumps(value) for key, value in metadata.items()})
         with atomic_write(file) as temporary:
             pq.write_table(table, temporary)
@@ -103,6 +107,7 @@ class Embeddings:
             columns = {name: table.column(name).combine_chunks() for name in COLUMNS}
             classes = json.loads(table.schema.metadata[b"classes"])
             provenance = json.loads(table.schema.metadata.get(b"provenance", b"{}"))
+            spells = json.loads(table.schema.metadata.get(b"spelled", b"false"))
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{file} is not a table of embeddings ({type(error).__name__}: {error}). Give an embeddings.parquet "
@@ -110,7 +115,8 @@ class Embeddings:
             ) from error
         vectors = columns["embedding"].flatten().to_numpy().reshape(len(table), -1)
         labels, index = (np.array(columns[name].to_numpy()) for name in ("label", "index"))
-        paths, splits = (np.array(columns[name].to_pylist(), np.str_) for name in ("path", "split"))
+        texts = [columns[name].to_pylist() for name in ("path", "split")]
+        paths, splits = (np.array([unspelled(t) for t in text] if spells else text, np.str_) for text in texts)
         paths, splits = (column if any(column) else column[:0] for column in (paths, splits))
         return cls(vectors.astype(np.float32), labels, index, paths, splits, tuple(classes), provenance)
 

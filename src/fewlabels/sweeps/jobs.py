@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from fewlabels.core.atomic_io import write_text
+from fewlabels.core.atomic_io import spelled, write_text
 from fewlabels.core.errors import UserError
 from fewlabels.training.config_checks import ConfigError
 from fewlabels.training.resume import CHANGEABLE, load_config
@@ -214,9 +214,9 @@ def _read_job(directory: Path) -> Job:
 
 
 def _setting(override: str) -> tuple[str, str]:
-    """Key and value of an override, without the quotes that Hydra's grammar needs around some paths."""
+    """Key and value of an override, as tables show it: without the quotes of Hydra's grammar, `spelled` in UTF-8."""
     key, _, value = override.lstrip("+~").partition("=")
-    return key, str(from_overrides([f"value={value}"]).value) if value[:1] in ("'", '"') else value
+    return key, spelled(str(from_overrides([f"value={value}"]).value) if value[:1] in ("'", '"') else value)
 
 
 def _finished_results(directory: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from yaml import YAMLError
 
 from fewlabels.core.errors import UserError
 from fewlabels.training.config_checks import ConfigError
-from fewlabels.training.run_dir import from_overrides, load_results
+from fewlabels.training.run_dir import from_overrides, load_results, load_yaml
 
 CHANGEABLE = ("trainer.", "logger.", "callbacks.", "launch.", "data.root", "data.cache_dir")
 """Keys that may change when a run is resumed."""
@@ -68,7 +68,7 @@ def load_config(file: Path) -> Any:
     """Read a run's config.yaml, with the names that this version uses."""
     from fewlabels.core.checkpoints import upgrade_config
 
-    loaded: Any = OmegaConf.to_container(OmegaConf.load(file))
+    loaded: Any = OmegaConf.to_container(load_yaml(file))
     return OmegaConf.create(upgrade_config(loaded) if isinstance(loaded, dict) else loaded)
 
 

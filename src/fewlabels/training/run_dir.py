@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import io
 import json
 import logging
 import math
@@ -50,6 +51,13 @@ def save_config(config: dict[str, Any], directory: Path) -> None:
     started = recorded_command(directory) if (directory / "config.yaml").is_file() else command_line()
     head = " ".join(started.splitlines())  # a line break in an argument would end the comment
     write_text(directory / "config.yaml", f"# {head}\n{OmegaConf.to_yaml(OmegaConf.create(config))}")
+
+
+def load_yaml(file: Path) -> Any:
+    """Read a config.yaml without its first line if that is a comment: it may have file names that are not UTF-8."""
+    content = file.read_bytes()
+    content = content.partition(b"\n")[2] if content.startswith(b"#") else content
+    return OmegaConf.load(io.StringIO(content.decode("utf-8")))
 
 
 @contextlib.contextmanager
@@ -123,7 +131,7 @@ def run_config(run_or_checkpoint: str | Path) -> dict[str, Any]:
     from fewlabels.core.checkpoints import upgrade_config
 
     saved = run_dir_of(run_or_checkpoint) / "config.yaml"
-    config: Any = OmegaConf.to_container(OmegaConf.load(saved)) if saved.is_file() else None
+    config: Any = OmegaConf.to_container(load_yaml(saved)) if saved.is_file() else None
     return upgrade_config(config) if isinstance(config, dict) else {}
 
 

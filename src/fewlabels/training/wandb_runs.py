@@ -1,15 +1,17 @@
 """Weights & Biases: start a run, finish it inside its job, and add an evaluation to it later."""
 
+import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from fewlabels.core.atomic_io import is_utf8, spelled
 from fewlabels.training.loggers import MetricsCSV
 
 log = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ def wandb_logger(
     """
     import wandb
 
-    if (mode := wandb_mode()) == "disabled":
+    if (mode := wandb_mode()) == "disabled" or not _takes(directory):
         return None
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         return WandbLogger(save_dir=directory)  # logs on rank 0 only
@@ -42,17 +44,27 @@ def wandb_logger(
     earlier = _run_folders(Path(directory)) if config.get("resume") else []
     for each in modes:
         try:
-            run = wandb.init(
-                dir=directory, project=project, name=name or Path(directory).name, group=group, config=config,
-                mode=each, id=_run_id(earlier[-1]) if earlier else None,
-                resume="allow" if earlier and each == "online" else None,  # offline, W&B ignores it with a warning
-                settings=wandb.Settings(silent=True, reinit="finish_previous", init_timeout=30),
-            )  # fmt: skip
+            with _spelled_arguments():
+                run = wandb.init(
+                    dir=directory, project=project, name=name or Path(directory).name, group=group,
+                    config=_spelled(config), mode=each, id=_run_id(earlier[-1]) if earlier else None,
+                    resume="allow" if earlier and each == "online" else None,  # offline, W&B ignores it with a warning
+                    settings=wandb.Settings(silent=True, reinit="finish_previous", init_timeout=30),
+                )  # fmt: skip
             return WandbLogger(save_dir=directory, experiment=run)
         except (wandb.Error, OSError) as error:
             instead = "logged offline" if each == "online" else "logged to metrics.csv only"
             log.warning("Weights & Biases cannot start (%s); this run is %s.", str(error).partition("\n")[0], instead)
     return None
+
+
+def _takes(directory: str) -> bool:
+    """Whether W&B can log into a directory; warns if not."""
+    takes = is_utf8(str(Path(directory).absolute()))
+    if not takes and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        log.warning("%s: Weights & Biases takes no directory whose name is not UTF-8; this run is logged to "
+                    "metrics.csv only.", directory)  # fmt: skip
+    return takes
 
 
 def wandb_mode() -> Literal["online", "offline", "disabled"]:
@@ -110,6 +122,26 @@ def finish_loggers(loggers: Iterable[Any], exit_code: int, checkpoint: Path | No
                 log.info("Logged offline; to upload: wandb sync %s", " ".join(map(str, parts)))  # in order of time
 
 
+@contextlib.contextmanager
+def _spelled_arguments() -> Iterator[None]:
+    """Arguments of this process in UTF-8, which W&B records when a run begins."""
+    typed = list(sys.argv)
+    sys.argv[:] = _spelled(typed)
+    try:
+        yield
+    finally:
+        sys.argv[:] = typed
+
+
+def _spelled(value: Any) -> Any:
+    """Nested containers with all texts `spelled`, since W&B takes UTF-8 alone."""
+    if isinstance(value, dict):
+        return {_spelled(key): _spelled(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_spelled(each) for each in value]
+    return spelled(value) if isinstance(value, str) else value
+
+
 def log_checkpoint(run: Any, checkpoint: Path) -> None:
     """Add a checkpoint to a W&B run as an artifact of type "model", named after the run."""
     import wandb
@@ -131,18 +163,19 @@ def amend_wandb_run(
         tables: Name to pandas DataFrame, logged as `tables/<name>`.
     """
     folders = _run_folders(directory)
-    if not folders or (mode := wandb_mode()) == "disabled":
+    if not folders or (mode := wandb_mode()) == "disabled" or not is_utf8(str(directory.absolute())):
         return
     import wandb
 
     offline = folders[-1].name.startswith("offline") or mode == "offline"
     settings = wandb.Settings(silent=True, console="off")
     try:
-        run = wandb.init(dir=directory, id=_run_id(folders[-1]), resume="allow", settings=settings,
-                         mode="offline" if offline else "online")  # fmt: skip
+        with _spelled_arguments():
+            run = wandb.init(dir=directory, id=_run_id(folders[-1]), resume="allow", settings=settings,
+                             mode="offline" if offline else "online")  # fmt: skip
         run.summary.update(dict(metrics))
         run.log({f"figures/{name}": wandb.Image(str(file)) for name, file in pictures.items()})
-        run.log({f"tables/{name}": wandb.Table(dataframe=table) for name, table in tables.items()})
+        run.log({f"tables/{name}": wandb.Table(dataframe=table.map(_spelled)) for name, table in tables.items()})
         folder = Path(run.dir).parent
         run.finish()
     except (wandb.Error, OSError) as error:

@@ -1,16 +1,23 @@
 """Archives from a local server: complete, interrupted, resumed, broken, malicious."""
 
 import errno
+import hashlib
 import io
+import re
 import tarfile
+from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from fewlabels.core.errors import UserError
 from fewlabels.data.flowers import Flowers
+from fewlabels.data.image_store import download
 from fewlabels.data.image_store.download import download_archive
 from fewlabels.data.plankton import Plankton
+
+CONF = Path(__file__).parents[3] / "conf" / "data"
 
 
 @pytest.fixture
@@ -63,6 +70,83 @@ def test_an_interrupted_download_is_resumed(server, target, known):
     download_archive(server.url, target, len(server.content) if known else None)
     assert server.ranges == [None, "bytes=5000-", "bytes=12000-"]
     assert len(list(target.glob("rose/*.png"))) == 20
+
+
+DATES = ("Mon, 01 Jan 2024 00:00:00 GMT", "Tue, 02 Jan 2024 00:00:00 GMT")
+
+
+@pytest.mark.parametrize(("tag", "date", "condition"), [
+    ('"one"', None, '"one"'), (None, DATES[0], DATES[0]), ('"one"', DATES[0], '"one"'), ('W/"one"', DATES[0], DATES[0]),
+    ('W/"one"', None, None),
+])  # fmt: skip
+def test_the_rest_of_the_same_version_is_asked_for(server, target, tag, date, condition):
+    server.tag, server.date, server.cuts = tag, date, [5000]
+    download_archive(server.url, target)
+    assert (server.ranges, server.conditions) == ([None, "bytes=5000-"], [None, condition])
+    assert len(list(target.glob("rose/*.png"))) == 20
+    assert siblings(target) == [".set.lock", "set"]
+
+
+@pytest.mark.parametrize("obeys", [True, False])
+@pytest.mark.parametrize(("before", "after"), [
+    (('"one"', None), ('"two"', None)), ((None, DATES[0]), (None, DATES[1])), (('W/"one"', None), ('W/"two"', None)),
+    ((None, None), (None, None)),
+])  # fmt: skip
+def test_a_file_that_changed_meanwhile_is_refused_and_nothing_is_kept(server, target, before, after, obeys):
+    server.cuts, server.obeys = [5000, 0, 0], obeys
+    server.tag, server.date = before
+    with pytest.raises(UserError, match="received 5,000 bytes"):
+        download_archive(server.url, target)
+    assert siblings(target) == [".set.lock", ".set.set.tar.part", ".set.set.tar.part.json"]
+    server.tag, server.date, server.cuts = *after, []
+    server.content = archive({f"lily/{number}.png": png(number) for number in range(30)})  # of another length too
+    with pytest.raises(UserError, match=r"has changed since its download began .* The 5,000 bytes of the earlier file"):
+        download_archive(server.url, target)
+    assert siblings(target) == [".set.lock"]
+    download_archive(server.url, target)
+    assert server.ranges[-1] is None
+    assert len(list(target.glob("lily/*.png"))) == 30
+
+
+def test_a_file_that_changes_between_two_attempts_is_refused(server, target, monkeypatch):
+    server.tag, server.cuts = '"one"', [5000]
+    receive = download._receive
+
+    def change(*arguments):
+        try:
+            return receive(*arguments)
+        finally:
+            server.tag = '"two"'
+
+    monkeypatch.setattr(download, "_receive", change)
+    with pytest.raises(UserError, match=r'ETag was "one", and is "two"'):
+        download_archive(server.url, target)
+    assert siblings(target) == [".set.lock"]
+
+
+@pytest.mark.parametrize("letters", [str.lower, str.upper])
+def test_the_sum_of_a_download_is_checked(server, target, letters):
+    download_archive(server.url, target, sha256=letters(hashlib.sha256(server.content).hexdigest()))
+    assert len(list(target.glob("rose/*.png"))) == 20
+
+
+def test_a_download_with_another_sum_is_deleted(server, target):
+    expected = "0" * 64
+    with pytest.raises(UserError, match=rf"has the SHA-256 [0-9a-f]{{64}}; expected data\.sha256={expected}"):
+        download_archive(server.url, target, len(server.content), sha256=expected)
+    assert siblings(target) == [".set.lock"]
+
+
+def test_an_unknown_sum_is_told(server, target, caplog):
+    with caplog.at_level("INFO"):
+        download_archive(server.url, target)
+    assert f"data.sha256=null); its SHA-256 is {hashlib.sha256(server.content).hexdigest()}" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["flowers", "plankton"])
+def test_every_dataset_has_a_sum_or_says_that_there_is_none(name):
+    node = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+    assert node["sha256"] is None or re.fullmatch("[0-9a-f]{64}", node["sha256"])
 
 
 def test_without_range_support_the_download_starts_over(server, target):

@@ -68,3 +68,12 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         read_labels(str(tmp_path / "gone.csv"))
     with pytest.raises(UserError, match=r"not UTF-8 .*save it as CSV UTF-8"):
         read_labels(write(tmp_path, "path,label\na.png,Möwe\n", "latin-1"))
+
+
+def test_paths_need_not_be_utf8_and_labels_must(tmp_path):
+    file = tmp_path / "odd.csv"
+    file.write_bytes(b"path,label\ncaf\xe9.png,\xc3\xa9\n")
+    assert read_labels(str(file)) == {"caf\udce9.png": "é"}
+    file.write_bytes(b"path,label\ncaf\xe9.png,caf\xe9\n")
+    with pytest.raises(UserError, match=r"odd.csv is not UTF-8 \(in line 2\): save it as CSV UTF-8"):
+        read_labels(str(file))

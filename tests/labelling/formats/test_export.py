@@ -77,7 +77,7 @@ def test_embedding_atlas_has_a_map_and_the_nearest_images(tmp_path, count):
     write_embedding_atlas(table, points, tmp_path / "atlas.parquet")
     read = pd.read_parquet(tmp_path / "atlas.parquet")
     assert list(read) == ["path", "class", "probability", "from", "x", "y", "neighbors"]
-    assert read["path"][0] == "a\ufffd.png"
+    assert read["path"][0] == "a%FF.png"
     assert np.isfinite(read[["x", "y"]].to_numpy()).all()
     for row, neighbours in enumerate(read["neighbors"]):
         distances = [math.dist(points[row], point) for point in points]

@@ -1,17 +1,20 @@
-"""Download an archive: resumable, with its length checked, and unpacked atomically."""
+"""Download an archive: resumable, with its version, length and SHA-256 checked, and unpacked atomically."""
 
 import errno
+import hashlib
+import json
 import logging
 import os
 import shutil
 import tarfile
 import urllib.request
 import zlib
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
+from fewlabels.core.atomic_io import write_text
 from fewlabels.core.errors import UserError
 from fewlabels.data.image_store.progress import progress
 from fewlabels.data.image_store.store import file_lock
@@ -23,7 +26,11 @@ _TIMEOUT = 60  # seconds without data before the connection counts as lost
 _NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
 
-def download_archive(url: str, folder: Path, archive_bytes: int | None = None) -> None:
+class _ChangedError(Exception):
+    """The file on the server is another one than that of which a part is here."""
+
+
+def download_archive(url: str, folder: Path, archive_bytes: int | None = None, *, sha256: str | None = None) -> None:
     """Download a tar archive and unpack it to `folder`, which must be empty or missing.
 
     An interrupted download is kept beside `folder` and resumed by the next call. The archive is deleted after it is
@@ -33,9 +40,11 @@ def download_archive(url: str, folder: Path, archive_bytes: int | None = None) -
         url: Address of the archive, http or https.
         folder: Where to unpack it.
         archive_bytes: The length it must have; None: the length that the server states.
+        sha256: The SHA-256 it must have, in hexadecimal; None: it is not checked, and the log says so.
 
     Raises:
-        UserError: The server cannot be reached or sends something else, the archive is damaged or would write
+        UserError: The server cannot be reached or sends something else, or another version of the archive than that of
+            which a part is here (which is deleted then); the archive is damaged or would write
             outside `folder`, or the disk is full.
     """
     if urlsplit(url).scheme not in ("http", "https"):
@@ -49,6 +58,7 @@ def download_archive(url: str, folder: Path, archive_bytes: int | None = None) -
             archive = archive.with_name(f".{folder.name}.{archive.name or 'archive'}")  # never a file of the user's
             if not archive.exists():
                 _download(url, archive, archive_bytes)
+            _check_sum(archive, sha256)
             _unpack(archive, folder)
             archive.unlink()
     except OSError as error:
@@ -68,15 +78,22 @@ def _download(url: str, archive: Path, archive_bytes: int | None) -> None:
         before = _length(part)
         try:
             expected = _receive(url, part, archive_bytes)
+        except _ChangedError as change:
+            _discard(part)
+            raise UserError(
+                f"{url} has changed since its download began ({change}). The {before:,} bytes of the earlier file were "
+                "deleted. Run the same command again to download the present one, if you trust it."
+            ) from None
         except (OSError, HTTPException) as error:
             if getattr(error, "errno", None) in _NOT_WRITABLE:
                 raise
             reason = str(error)
             if _not_resumable(url, error):
-                part.unlink()
+                _discard(part)
                 continue
         if _length(part) == expected:
             part.replace(archive)
+            _discard(part)
             return
         if _length(part) <= before:
             break  # no progress: another attempt would not help
@@ -103,6 +120,55 @@ def _not_resumable(url: str, error: Exception) -> bool:
     return error.code == 416
 
 
+def _check_sum(archive: Path, sha256: str | None) -> None:
+    """Compare the SHA-256 of an archive, and delete it if it is another one."""
+    with archive.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 is None:
+        log.info("The download was not compared with a known one (data.sha256=null); its SHA-256 is %s.", found)
+    elif found != sha256.lower():
+        archive.unlink()
+        raise UserError(
+            f"{archive} has the SHA-256 {found}; expected data.sha256={sha256}: it is damaged, or another file. It was "
+            "deleted; nothing was unpacked. Run the same command again, or if you trust it give data.sha256=null."
+        )
+
+
+def _discard(part: Path) -> None:
+    """Delete a partial download, and what is known of its file."""
+    part.unlink(missing_ok=True)
+    _record(part).unlink(missing_ok=True)
+
+
+def _record(part: Path) -> Path:
+    """JSON beside a partial download: what the server said that its file is."""
+    return part.with_name(f"{part.name}.json")
+
+
+def _known(part: Path) -> dict[str, str]:
+    """What the server said when the download began; empty if nothing is known."""
+    try:
+        return dict(json.loads(_record(part).read_text())) if part.exists() else {}
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _version(response: HTTPResponse) -> dict[str, str]:
+    """What tells this version of a file from another one, as far as the server says: entity tag, date and length."""
+    ranged = response.headers["Content-Range"] or ""
+    length = ranged.rpartition("/")[2].strip("*") if response.status == 206 else response.headers["Content-Length"]
+    said = {"ETag": response.headers["ETag"], "Last-Modified": response.headers["Last-Modified"], "length": length}
+    return {name: value for name, value in said.items() if value}
+
+
+def _range_headers(received: int, known: dict[str, str]) -> dict[str, str]:
+    """Ask for the rest of the same version (RFC 9110, 13.1.5: of another one, or of a weak tag, all is sent)."""
+    if not received:
+        return {}
+    same = known["ETag"] if known.get("ETag", "W/")[:2] != "W/" else known.get("Last-Modified")
+    return {"Range": f"bytes={received}-"} | ({"If-Range": same} if same else {})
+
+
 def _length(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
@@ -112,20 +178,28 @@ def _receive(url: str, part: Path, archive_bytes: int | None) -> int:
 
     Raises:
         UserError: The server's file does not have the length `archive_bytes`.
+        _ChangedError: It is another one than that of which `part` is the beginning.
     """
-    received = _length(part)
-    request = urllib.request.Request(url, headers={"Range": f"bytes={received}-"} if received else {})
+    received, known = _length(part), _known(part)
+    request = urllib.request.Request(url, headers=_range_headers(received, known))
     with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
+        now = _version(response)
+        for name in known.keys() & now.keys():
+            if received and known[name] != now[name]:
+                raise _ChangedError(f"{name} was {known[name]}, and is {now[name]}")
         if response.status != 206:
             received = 0  # a server that cannot resume sends the complete file
         remaining = response.headers["Content-Length"]
         total = received + int(remaining) if remaining else archive_bytes
         if archive_bytes not in (None, total):
-            part.unlink(missing_ok=True)
+            _discard(part)
             raise UserError(
                 f"{url} has {total:,} bytes; expected data.archive_bytes={archive_bytes}: the file on the server has "
                 "changed. If you trust it, give data.archive_bytes=null."
             )
+        if not received:
+            part.unlink(missing_ok=True)
+            write_text(_record(part), json.dumps(now))
         with progress(f"Downloading {url}", total) as advance, part.open("ab" if received else "wb") as file:
             advance(received)
             while block := response.read(_BLOCK):

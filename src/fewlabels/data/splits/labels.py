@@ -123,15 +123,13 @@ def read_table(file: Path) -> Table:
     """Read a labels.csv with all its columns; commas, semicolons or tabs are between them, as spreadsheets write them.
 
     Raises:
-        UserError: It is not UTF-8, has no columns path and label, or a row without one of them.
+        UserError: It is not UTF-8 (beside paths, which are as on disk), has no columns path and label, or a row without
+            one of them.
         OSError: It cannot be read.
     """
     content = file.read_bytes()
     encoding = "utf-8-sig" if content.startswith(codecs.BOM_UTF8) else "utf-8"
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise UserError(f"data.labels={file} is not UTF-8 ({error.reason}): save it as CSV UTF-8.") from error
+    text = content.decode(encoding, "surrogateescape")  # file names need not be UTF-8; all else must be
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -142,6 +140,9 @@ def read_table(file: Path) -> Table:
         )
     rows = [(reader.line_num, row) for row in reader]
     for line, row in rows:
+        others = "".join(str(text) for column, text in row.items() if column != "path")
+        if re.search("[\udc80-\udcff]", others):
+            raise UserError(f"data.labels={file} is not UTF-8 (in line {line}): save it as CSV UTF-8.")
         if None in row or None in row.values() or (row["label"].strip() and not row["path"].strip()):
             raise UserError(
                 f"data.labels={file}: line {line} has not one value for each of the columns "

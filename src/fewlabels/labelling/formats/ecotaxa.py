@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from fewlabels.core.atomic_io import temporary_folder
+from fewlabels.core.atomic_io import spelled, temporary_folder
 from fewlabels.core.errors import UserError
 from fewlabels.data.image_store.decode import FORMATS
 from fewlabels.data.image_store.pixels import eight_bits
-from fewlabels.labelling.formats.files import valid_text
 
 MAX_BYTES = 3_900_000_000
 """Of an archive: EcoTaxa takes 4 GB."""
@@ -119,7 +118,7 @@ def _row(name: str, prediction: Prediction) -> list[str]:
     status = "" if prediction.category is None else "validated" if prediction.validated else "predicted"
     category = " ".join((prediction.category or "").split())  # a tab or a line break would end the column
     score = "" if prediction.score is None else f"{prediction.score:.4f}"
-    return [name, _plain(prediction.path), valid_text(category), status, score]
+    return [name, _plain(prediction.path), spelled(category), status, score]
 
 
 def _image(root: Path, path: str, white: float | None) -> tuple[str, bytes, bool]:
@@ -143,5 +142,5 @@ def _image(root: Path, path: str, white: float | None) -> tuple[str, bytes, bool
 
 
 def _plain(path: str) -> str:
-    """A path without tabs, line breaks, and bytes that are not UTF-8."""
-    return re.sub(r"[\t\n\r]", " ", valid_text(path))
+    """A path without tabs and line breaks, `spelled` in UTF-8."""
+    return re.sub(r"[\t\n\r]", " ", spelled(path))

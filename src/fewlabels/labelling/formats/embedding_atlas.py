@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fewlabels.core.atomic_io import atomic_write
-from fewlabels.labelling.formats.files import valid_text
+from fewlabels.core.atomic_io import atomic_write, spelled
 from fewlabels.probing.projections import MIN_SAMPLES, principal_components, umap_projection
 from fewlabels.probing.propagation import NEIGHBOURS
 
@@ -35,7 +34,7 @@ def write_embedding_atlas(table: "pd.DataFrame", points: NDArray[np.float32], fi
     import pyarrow.parquet as pq
 
     plane, (ids, distances) = _plane(points), _neighbours(points)
-    columns: dict[str, Any] = {"path": pa.array([valid_text(path) for path in table["path"]], pa.string())}
+    columns: dict[str, Any] = {"path": pa.array([spelled(path) for path in table["path"]], pa.string())}
     for name in COPIED:
         kind = pa.float64() if name == "probability" else pa.string()
         columns[name] = pa.array(table[name].tolist(), kind)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fewlabels.core.atomic_io import atomic_folder, write_text
+from fewlabels.core.atomic_io import atomic_folder, spelled, write_text
 from fewlabels.labelling.formats.ecotaxa import Prediction
-from fewlabels.labelling.formats.files import folded, link_or_copy, valid_text
+from fewlabels.labelling.formats.files import folded, link_or_copy
 
 
 def write_fiftyone(predictions: Sequence[Prediction], root: Path, folder: Path) -> int:
@@ -33,7 +33,7 @@ def write_fiftyone(predictions: Sequence[Prediction], root: Path, folder: Path) 
     labels, taken, copies, root = dict[str, dict[str, Any]](), set[str](), 0, root.resolve()
     with atomic_folder(folder) as temporary:
         for path, category, validated, score in predictions:
-            name = PurePosixPath(valid_text(path))
+            name = PurePosixPath(spelled(path))
             while folded(str(name.with_suffix(""))) in taken:
                 name = name.with_stem(f"{name.stem}_{name.suffix[1:]}")  # "a.png" beside "a.jpg": "a_png.png"
             taken.add(folded(str(name.with_suffix(""))))

@@ -57,11 +57,6 @@ def _quoted(text: str) -> str:
     return "".join(f"%{byte:02X}" for byte in os.fsencode(text))
 
 
-def valid_text(path: str) -> str:
-    """A path as UTF-8 can have it: bytes of a file name that are not UTF-8 become "�"."""
-    return os.fsencode(path).decode("utf-8", "replace")
-
-
 def link_or_copy(source: Path, target: Path) -> bool:
     """Make `target` a symbolic link to `source`, or a copy if the file system has no links; the folders are made.
 

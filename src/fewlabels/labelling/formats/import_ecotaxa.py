@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from fewlabels.core.atomic_io import atomic_folder, write_text
+from fewlabels.core.atomic_io import atomic_folder, unspelled, write_text
 from fewlabels.core.errors import UserError
 from fewlabels.data.image_store.folder import EXTENSIONS
 from fewlabels.data.image_store.progress import progress
@@ -86,7 +86,7 @@ def _without_repeated(found: list[Found]) -> list[Found]:
 
 def _own_paths(found: list[Found]) -> list[str] | None:
     """The paths that Fewlabels gave the objects as names; None if some are no paths of images, or two are equal."""
-    paths = [each.row.object_id for each in found]
+    paths = [unspelled(each.row.object_id) for each in found]
     if len({folded(path) for path in paths}) < len(paths):
         return None
     fits = all(
