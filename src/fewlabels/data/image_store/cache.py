@@ -1,7 +1,7 @@
 """What is in the cache folder: stores of decoded images and the embeddings of their images; and removing them.
 
 Files of one store begin alike: `NAME-KEY` with a KEY of 20 hexadecimal digits, then `.npy`, `.json`, `.facts`, `.lock`
-(see `store`), and `-KEY.parquet`, with 12 digits, for embeddings (see `labelling.embedded`). Other files are never touched.
+(see `store`), and `-KEY.parquet`, with 12 digits, for embeddings (see `labelling.embedded`). No other file is touched.
 """
 
 import contextlib
