@@ -15,7 +15,8 @@ import numpy as np
 import psutil
 
 from fewlabels.data.image_store.decode import Decoding, Target, decode_rows
-from fewlabels.data.image_store.folder import folder_source, processors, scan_folder
+from fewlabels.data.image_store.folder import folder_source, scan_folder
+from fewlabels.data.image_store.parallel import processors
 from fewlabels.data.image_store.progress import Advance
 from fewlabels.data.image_store.store import Source, open_store
 

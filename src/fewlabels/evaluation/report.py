@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewlabels.core.atomic_io import spelled, write_text
-from fewlabels.data.image_store.folder import processors
+from fewlabels.data.image_store.parallel import processors
 from fewlabels.figures.embedding_plots import HoverImages, hover_of
 from fewlabels.figures.names import name_key, one_line
 from fewlabels.probing.intervals import MEAN, SESSION, format_interval, format_session, interval

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fewlabels.core.atomic_io import spelled
 from fewlabels.core.errors import UserError
 from fewlabels.data.image_store.decode import FORMATS
-from fewlabels.data.image_store.pixels import eight_bits
+from fewlabels.data.image_store.depths import eight_bits
 from fewlabels.labelling.labels_file import ConflictError
 from fewlabels.labelling.session import Board, LabellingSession
 

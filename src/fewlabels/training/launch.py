@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from fewlabels.core.errors import UserError
-from fewlabels.data.image_store.folder import processors
+from fewlabels.data.image_store.parallel import processors
 from fewlabels.training.config_checks import ConfigError
 from fewlabels.training.run_dir import current_run_dir
 

@@ -163,6 +163,24 @@ def test_a_decompression_bomb_is_reported(tmp_path, monkeypatch):
     assert "DecompressionBomb" in reasons[0]
 
 
+@pytest.mark.parametrize("extension", ["png", "jpg"])
+def test_damage_that_the_format_tells_of_is_reported(tmp_path, smooth_image, extension):
+    large = Image.fromarray(smooth_image).resize((256, 192))
+    large.save(tmp_path / f"whole.{extension}")
+    content = (tmp_path / f"whole.{extension}").read_bytes()
+    half = len(content) // 2
+    flipped = content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :]
+    zeros = content[:half] + bytes(len(content) - half)
+    (tmp_path / f"damaged.{extension}").write_bytes(flipped if extension == "png" else zeros)
+    (tmp_path / f"appended.{extension}").write_bytes(content + bytes(100))
+    names = [f"{name}.{extension}" for name in ("whole", "damaged", "appended")]
+    out = np.zeros((3, 3, 8, 8), np.uint8)
+    reasons = decode_rows(str(tmp_path), names, out, Decoding()).reasons
+    assert list(reasons) == [1]
+    assert "damaged: " in reasons[1]
+    assert (out[0] == out[2]).all()
+
+
 @QUICK
 @given(st.integers(1, 12), st.sampled_from([1, 3]), st.sampled_from(RESIZES), st.integers(0, 2**32))
 def test_images_of_the_target_size_are_stored_unchanged(size, channels, resize, seed):

@@ -1,11 +1,14 @@
 """Listing folders, and decoding in parallel processes."""
 
+import contextlib
 import errno
 import hashlib
 import os
 import signal
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import joblib
@@ -15,9 +18,10 @@ import pytest
 from PIL import Image
 
 from fewlabels.core.errors import UserError
-from fewlabels.data.image_store import folder
+from fewlabels.data.image_store import parallel
 from fewlabels.data.image_store.decode import Decoding, Target
 from fewlabels.data.image_store.folder import file_sizes, folder_source, inner_folder, scan_folder
+from fewlabels.data.image_store.setting_checks import image_notices
 from fewlabels.data.image_store.store import open_store
 
 
@@ -115,6 +119,94 @@ def test_an_unreadable_folder_is_an_error(tree, monkeypatch):
         scan_folder(root)
 
 
+@pytest.mark.parametrize("make", [
+    lambda file: os.mkfifo(file), lambda file: file.symlink_to("/dev/zero"), lambda file: file.mkdir(),
+    lambda file: file.symlink_to(file.name), lambda file: None,
+])  # fmt: skip
+def test_what_takes_the_place_of_a_file_after_the_listing_is_refused_and_read_by_nobody(tree, tmp_path, make):
+    root = tree({f"{number:02d}.png": number for number in range(20)})
+    source = source_of(root)
+    (root / "07.png").unlink()
+    make(root / "07.png")
+    store = open_store(source, tmp_path / "cache")
+    assert list(store.corrupt) == ["07.png"]
+    assert len(store.paths) == 19
+
+
+def test_pipes_and_devices_named_like_images_are_counted(tree):
+    root = tree({"a.png": 0})
+    os.mkfifo(root / "b.png")
+    (root / "c.png").symlink_to("/dev/zero")
+    assert paths(root) == ["a.png"]
+    assert scan_folder(root).notices() == ("2 files are not read: 2 pipes, sockets or devices",)
+
+
+def test_what_vanishes_during_the_listing_is_left_out(tree, monkeypatch):
+    root = tree({"a/0.png": 0, "b/0.png": 0, "c.png": 0})
+    real = os.scandir
+
+    def scandir(path):
+        entries = list(real(path))
+        for gone in (root / "a" / "0.png", root / "c.png"):
+            gone.unlink(missing_ok=True)
+        if (root / "a").exists():
+            (root / "a").rmdir()
+        return contextlib.nullcontext(entries)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert paths(root) == ["b/0.png"]
+
+
+def test_folders_may_lie_deeper_than_python_recurses_or_a_path_is_long(tree, monkeypatch):
+    root = tree({"a.png": 0})
+    monkeypatch.chdir(root)
+    for depth in range(2100):
+        os.mkdir("d")  # noqa: PTH102 (a Path would be too long)
+        os.chdir("d")
+        if depth == 1500:
+            Image.new("L", (8, 8)).save("deep.png")
+            assert len(paths(root)) == 2
+    assert len(paths(root)) == 2
+    assert scan_folder(root).notices() == ("1 files are not read: 1 folders whose path is too long",)
+    while not Path("a.png").exists():  # pytest could not remove them
+        Path("deep.png").unlink(missing_ok=True)
+        os.chdir("..")
+        os.rmdir("d")  # noqa: PTH106
+
+
+def test_names_that_cannot_be_printed_are_shown_with_a_sign(tree, tmp_path):
+    root = tree({f"{number:02d}.png": number for number in range(40)})
+    broken = os.fsdecode(b"a\xff\nb.png")
+    (root / broken).write_text("no image")
+    (root / "x.y\nz").touch()
+    source = source_of(root)
+    store = open_store(source, tmp_path / "cache")
+    assert list(store.corrupt) == [broken]
+    notices = list(image_notices("some", source, store, ("folder",)))
+    assert len(notices) == 2
+    assert "a��b.png (not an image" in notices[1]
+    assert all(notice.isprintable() for notice in notices)
+
+
+def test_pages_are_found_whatever_the_extension(tmp_path):
+    stack = [Image.new("L", (4, 4), shade) for shade in (1, 2)]
+    stack[0].save(tmp_path / "stack.jpg", "TIFF", save_all=True, append_images=stack[1:])
+    source = folder_source(tmp_path, "some", Decoding(pages="all"), size=4, channels=1)
+    assert source.read()[0] == ["stack.jpg#1", "stack.jpg#2"]
+
+
+def test_a_number_of_frames_that_only_the_header_claims_is_not_believed(tmp_path):
+    frames = [Image.new("L", (4, 4), shade) for shade in (1, 2, 3)]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    place = content.index(b"acTL")
+    content[place + 4 : place + 8] = struct.pack(">I", 2**31)
+    content[place + 12 : place + 16] = struct.pack(">I", zlib.crc32(content[place : place + 12]))
+    (tmp_path / "a.png").write_bytes(content)
+    source = folder_source(tmp_path, "some", Decoding(pages="all"), size=4, channels=1)
+    assert len(source.read()[0]) <= 4
+
+
 def test_file_sizes_are_read_from_the_headers(tmp_path):
     Image.new("L", (30, 20)).save(tmp_path / "a.png")
     Image.new("RGB", (5, 7)).save(tmp_path / "b.jpg")
@@ -128,7 +220,7 @@ def test_the_stamp_of_a_folder_never_changes(tmp_path):
         (tmp_path / name).write_bytes(bytes(10 + number))
         os.utime(tmp_path / name, ns=(1, 1_700_000_000_000_000_000 + number))
     source = folder_source(tmp_path, "some", Decoding("crop"), size=64, channels=3)
-    assert source.stamp == "71f9b9c45c9e0e73f585706055c5d3a5c90d9814fb14cd7421c17c99dabe309d"
+    assert source.stamp == "ae49e5dbb7bd4f8ffbaa6d5359319247cca0a2762f10817a67e87b922a250317"
 
 
 def test_few_images_are_decoded_without_workers(class_folders, tmp_path, monkeypatch):
@@ -138,16 +230,16 @@ def test_few_images_are_decoded_without_workers(class_folders, tmp_path, monkeyp
         rows.append(args[-1].start)  # in a worker, this would append to a copy of the list
         return folder_decode_chunk(*args)
 
-    folder_decode_chunk = folder.decode_chunk
-    monkeypatch.setattr(folder, "processors", lambda: 8)
-    monkeypatch.setattr(folder, "decode_chunk", decode_chunk)
+    folder_decode_chunk = parallel.decode_chunk
+    monkeypatch.setattr(parallel, "processors", lambda: 8)
+    monkeypatch.setattr(parallel, "decode_chunk", decode_chunk)
     assert len(open_store(source_of(class_folders({"a": 300})), tmp_path / "cache").images) == 300
     assert rows == [0, 64, 128, 192, 256]
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(3, marks=pytest.mark.subprocess)])
 def test_the_result_does_not_depend_on_the_number_of_workers(tree, tmp_path, monkeypatch, workers):
-    monkeypatch.setattr(folder, "processors", lambda: workers)
+    monkeypatch.setattr(parallel, "processors", lambda: workers)
     root = tree({f"c{number % 7}/{number % 256:03d}-{number}.png": number % 256 for number in range(800)})
     (root / "c0" / "000-bad.png").write_text("not an image")
     (root / "c1" / os.fsdecode(b"001-\xff.png")).write_bytes((root / "c1" / "001-1.png").read_bytes())  # not UTF-8
@@ -169,7 +261,7 @@ def test_the_result_does_not_depend_on_the_number_of_workers(tree, tmp_path, mon
 def test_workers_do_not_import_torch_and_use_one_thread(class_folders, tmp_path, monkeypatch):
     from joblib import Parallel, delayed, parallel_config
 
-    monkeypatch.setattr(folder, "processors", lambda: 2)
+    monkeypatch.setattr(parallel, "processors", lambda: 2)
     open_store(source_of(class_folders({"a": 600})), tmp_path / "cache")
     state = (
         "(lambda s, o: (o.getpid(), 'fewlabels.data.image_store.decode' in s.modules, 'torch' in s.modules,"
@@ -184,7 +276,7 @@ def test_workers_do_not_import_torch_and_use_one_thread(class_folders, tmp_path,
 
 @pytest.mark.subprocess
 def test_a_killed_worker_is_an_error_with_a_remedy(class_folders, tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "processors", lambda: 2)
+    monkeypatch.setattr(parallel, "processors", lambda: 2)
     killed = []
 
     def kill(_):
@@ -203,7 +295,7 @@ def test_a_killed_worker_is_an_error_with_a_remedy(class_folders, tmp_path, monk
 @pytest.mark.subprocess
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_in_a_worker_raises_oserror_and_stops_the_others(class_folders, monkeypatch):
-    monkeypatch.setattr(folder, "processors", lambda: 2)
+    monkeypatch.setattr(parallel, "processors", lambda: 2)
     _, write = source_of(class_folders({"a": 3000})).read()
     advances = []
     with pytest.raises(OSError, match="No space left") as caught:
@@ -216,9 +308,9 @@ INTERRUPTED = """
 import signal
 import sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a process that a shell put into the background
-from fewlabels.data.image_store import folder
+from fewlabels.data.image_store import folder, parallel
 from fewlabels.data.image_store.decode import Decoding
-folder.processors = lambda: 2
+parallel.processors = lambda: 2
 paths, write = folder.folder_source(sys.argv[1], "some", Decoding("pad"), size=512, channels=3).read()
 write(folder.Target(sys.argv[2], 0, (3, 512, 512)), lambda count: print(count, flush=True))
 """
@@ -248,7 +340,7 @@ def test_granted_cores_are_the_least_of_the_machine_and_slurm(monkeypatch, grant
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
     if slurm:
         monkeypatch.setenv("SLURM_CPUS_PER_TASK", slurm)
-    assert folder.processors() == expected
+    assert parallel.processors() == expected
 
 
 def test_the_folder_of_an_archive_is_entered_unless_it_is_a_class_beside_others(tmp_path):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fewlabels.core.errors import UserError
-from fewlabels.data.image_store import decode, folder, store
+from fewlabels.data.image_store import decode, parallel, store
 from fewlabels.data.image_store.decode import Decoding, Target
 from fewlabels.data.image_store.folder import folder_source
 from fewlabels.data.image_store.store import open_store
@@ -141,7 +141,7 @@ def test_too_little_space_is_detected_before_decoding(root, cache, monkeypatch):
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.subprocess)])
 def test_a_disk_that_fills_up_while_decoding_is_an_error(class_folders, cache, monkeypatch, workers):
     root = class_folders({"a": 600})
-    monkeypatch.setattr(folder, "processors", lambda: workers)
+    monkeypatch.setattr(parallel, "processors", lambda: workers)
     monkeypatch.setattr(store, "_allocate", lambda *_: Target("/dev/full", 128, (1, 8, 8)))
     with pytest.raises(UserError, match="full"):
         open_store(source_of(root), cache)

@@ -39,8 +39,8 @@ def test_camera_noise_has_the_mean_of_the_image():
 @pytest.mark.parametrize(
     ("name", "classes", "draw", "channels", "stamp"),
     [
-        ("plankton", ORGANISMS, organism, 1, "3 pad synthetic 1"),
-        ("flowers", FLOWERS, flower, 3, "3 pad synthetic 1"),
+        ("plankton", ORGANISMS, organism, 1, "4 pad synthetic 1"),
+        ("flowers", FLOWERS, flower, 3, "4 pad synthetic 1"),
     ],
 )
 def test_the_stamp_of_synthetic_images_never_changes(name, classes, draw, channels, stamp):

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fewlabels.data.image_store.decode import FORMATS
+from fewlabels.data.image_store.depths import eight_bits
 from fewlabels.data.image_store.folder import file_sizes
-from fewlabels.data.image_store.pixels import eight_bits
 
 BLANK = 8
 """Difference of the darkest and the brightest pixel; an image with less shows nothing."""

@@ -8,7 +8,9 @@ import io
 import math
 import os
 import re
-import warnings
+import stat
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fewlabels.data.image_store.facts import FACTS, file_facts
-from fewlabels.data.image_store.pixels import REDUCING_GAP, cut, resize_into, resized_shape, to_8_bits, upright
+from fewlabels.data.image_store.depths import load_upright, quietly
+from fewlabels.data.image_store.facts import FACTS, printable
+from fewlabels.data.image_store.pixels import REDUCING_GAP, cut, resize_into, resized_shape
 
-VERSION = 3  # part of every store's key: increase it when decoding changes any pixel, or the store its content
+VERSION = 4  # part of every store's key: increase it when decoding changes any pixel, or the store its content
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF")
 RESIZES = ("pad", "crop", "squash")
 PAGE = re.compile(r"#(\d+)$")
@@ -96,34 +99,71 @@ def decode(file: str | Path | BinaryIO, out: np.ndarray, decoding: Decoding, pag
     """
     channels, size, _ = out.shape
     with Image.open(file, formats=FORMATS) as image:
-        facts = file_facts(image)
         if page:
-            image.seek(page)
-        width, height = resized_shape(image.size, size, decoding.resize)
-        if image.format == "JPEG" and not any(decoding.crop_edges):
-            # Decodes at 1/2, 1/4 or 1/8, or luminance only, where the file allows it; otherwise does nothing.
-            image.draft("L" if channels == 1 else "RGB", (int(width * REDUCING_GAP), int(height * REDUCING_GAP)))
-        turned = upright(image)
-        if facts["bits"] > 8:
-            turned = to_8_bits(image, turned, decoding.white, facts)
-        resize_into(cut(turned, decoding.crop_edges), out, decoding.resize)
+            image.seek(page)  # first: each page has a depth of its own
+        draft = None
+        if not any(decoding.crop_edges) and min(image.size):
+            # Decodes JPEG at 1/2, 1/4 or 1/8, or luminance only, where the file allows it.
+            width, height = resized_shape(image.size, size, decoding.resize)
+            draft = "L" if channels == 1 else "RGB", (int(width * REDUCING_GAP), int(height * REDUCING_GAP))
+        upright, facts = load_upright(image, decoding.white, draft)
+        resize_into(cut(upright, decoding.crop_edges), out, decoding.resize)
     return facts
 
 
 def decode_rows(root: str, paths: Sequence[str], out: np.ndarray, decoding: Decoding) -> "Decoded":
     """Decode `paths` (relative to `root`) into `out`, uint8 [n, C, S, S]."""
     decoded = Decoded(np.zeros(len(paths), np.int64), {}, np.zeros(len(paths), FACTS))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata in images that decode correctly
+    with quietly():
         for row, path in enumerate(paths):
             name, page = page_of(path) if decoding.pages == "all" else (path, 0)
             try:
-                content = Path(f"{root}/{name}").read_bytes()
+                with open_regular(f"{root}/{name}") as file:
+                    content = file.read()
                 decoded.digests[row] = content_digest(content if page == 0 else content + f"#{page}".encode())
+                check_complete(content)
                 decoded.facts[row] = decode(io.BytesIO(content), out[row], decoding, page)
             except Exception as error:  # Pillow raises many kinds of exceptions for damaged files
                 decoded.reasons[row] = _reason(error)
     return decoded
+
+
+def open_regular(file: str | Path) -> BinaryIO:
+    """Open a file to read.
+
+    Raises:
+        OSError: It cannot be opened, or is no regular file: who opens a pipe would wait for ever.
+    """
+    handle = os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb")
+    if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+        handle.close()
+        raise OSError("no regular file")
+    return handle
+
+
+def check_complete(content: bytes) -> None:
+    """Find damage that the format tells of and Pillow does not look for.
+
+    PNG: checksums of pixels (PNG specification, 5.3). JPEG: zeros instead of the end, as of an interrupted copy.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        place, view = 8, memoryview(content)
+        while place + 12 <= len(content):
+            (length,) = struct.unpack_from(">I", content, place)
+            end = place + 8 + length
+            kind = content[place + 4 : place + 8]
+            if kind in (b"IDAT", b"fdAT") and zlib.crc32(view[place + 4 : end]).to_bytes(4) != content[end : end + 4]:
+                raise ValueError("damaged: a checksum of the pixels is wrong")
+            place = end + 4
+    elif (
+        content.startswith(b"\xff\xd8")
+        and content.endswith(bytes(16))
+        and (content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"))
+    ):
+        raise ValueError("damaged: zeros instead of the end of the image")
 
 
 class Decoded(NamedTuple):
@@ -170,4 +210,4 @@ def decode_chunk(
 def _reason(error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return "not an image of a known format"
-    return f"{type(error).__name__}: {error}"[:200]
+    return printable(f"{type(error).__name__}: {error}")[:200]

@@ -1,5 +1,6 @@
 """What image files are, noted while they are decoded: sizes, depths, pages, and what a user should be told of them."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,24 +15,46 @@ FACTS = np.dtype([
     ("real", "?"), ("low", "f4"), ("high", "f4"),
 ])  # fmt: skip
 """Of a file: size in pixels before it is turned upright; pages or frames; EXIF orientation, 1 is upright; whether it
-has transparency; bits per channel, 16 and 32 in grey images alone; whether these are floating-point numbers; and their
-least and largest value, 0 of images of 8 bits. All 0 if the file cannot be read."""
+has transparency; bits per channel, of what is read of them; whether these are floating-point numbers; and the least and
+largest value, 0 of images of 8 bits. All 0 if the file cannot be read."""
 WHITES = (255, 1023, 4095, 16383, 65535, 2**32 - 1)
 """Largest values of 8, 10, 12, 14, 16 and 32 bits."""
 PAGED = ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
 """Formats that may have several pages or frames."""
+DEEP_COLOURS = re.compile("(RGB|RGBA|LA);16[BLN]")
+"""Pillow's raw modes of colours of 16 bits, of which it gives the upper 8."""
 SHOWN = 3
+
+
+def printable(text: str) -> str:
+    """A file's name or a message, with "�" for what a log cannot show, such as line breaks and broken UTF-8."""
+    return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def raw_mode(image: Image.Image) -> str:
+    """How the pixels of an open image lie in its file, as Pillow names it; "" if it doesn't say."""
+    (arguments, *_) = [tile[3] for tile in getattr(image, "tile", ())] or [""]
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
+
+
+def has_deep_colours(image: Image.Image) -> bool:
+    """Whether an open image, which isn't loaded yet, has colours of 16 bits (of animations, only 8 are read)."""
+    single = image.format != "PNG" or not getattr(image, "is_animated", False)
+    return single and DEEP_COLOURS.fullmatch(raw_mode(image)) is not None
 
 
 def file_facts(image: Image.Image) -> np.ndarray:
     """The facts of an open image whose pixels are not needed; low and high are 0."""
     facts = np.zeros((), FACTS)
+    deep = image.mode.startswith("I") or has_deep_colours(image)  # before a look for EXIF, which loads PNG
     facts["width"], facts["height"] = image.size
     facts["pages"] = _pages(image)
-    facts["orientation"] = image.getexif().get(0x0112, 1) if has_metadata(image) else 1
+    turn = image.getexif().get(0x0112, 1) if has_metadata(image) else 1
+    facts["orientation"] = turn if turn in range(2, 9) else 1
     facts["alpha"] = image.has_transparency_data
     facts["real"] = image.mode == "F"
-    facts["bits"] = 32 if image.mode in ("F", "I") else 16 if image.mode.startswith("I") else 8
+    facts["bits"] = 32 if image.mode in ("F", "I") else 16 if deep else 8
     return facts
 
 
@@ -50,7 +73,7 @@ def _pages(image: Image.Image) -> int:
 
 
 def white_point(facts: NDArray[np.void]) -> int:
-    """The value that is white in grey images of whole numbers of more than 8 bits: the least of `WHITES` that fits all.
+    """The value that is white in images of whole numbers of more than 8 bits: the least of `WHITES` that fits all.
 
     One for the whole set, so that a dark image stays darker than a bright one.
     """
@@ -71,7 +94,7 @@ def facts_notices(facts: NDArray[np.void], paths: Sequence[str], white: float | 
 
     def named(which: NDArray[np.bool_]) -> str:
         rows = np.flatnonzero(which)
-        return ", ".join(paths[row] for row in rows[:SHOWN]) + (", …" if len(rows) > SHOWN else "")
+        return ", ".join(printable(paths[row]) for row in rows[:SHOWN]) + (", …" if len(rows) > SHOWN else "")
 
     deep = (facts["bits"] > 8) & ~facts["real"]
     if deep.any():

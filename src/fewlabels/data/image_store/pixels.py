@@ -1,32 +1,10 @@
-"""From an open image to a uint8 square: upright, cut, with 8 bits, on white, resized."""
-
-import math
+"""From an upright image of 8 bits to a uint8 square: cut, on white, resized."""
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from fewlabels.data.image_store.facts import WHITES, file_facts, has_metadata
-
-SAMPLE_FORMAT, SIGNED = 339, 2
-"""A tag of TIFF, and its value for signed whole numbers."""
 REDUCING_GAP = 2.0
 """A fast first reduction may leave the image this many times larger than the target."""
-
-
-def eight_bits(image: Image.Image, white: float | None = None) -> Image.Image:
-    """An open image, upright, with 8 bits per channel: grey or colour, transparency on white.
-
-    Args:
-        image: Open, on the page to read.
-        white: See `Decoding`; None: that of this image alone.
-
-    Raises:
-        ValueError: It has floating-point values, and none is said to be white.
-    """
-    turned, facts = upright(image), file_facts(image)
-    if facts["bits"] > 8:
-        return to_8_bits(image, turned, white, facts)
-    return _convert(turned, "L" if turned.mode in ("1", "L", "LA") else "RGB")
 
 
 def cut(image: Image.Image, edges: tuple[int, int, int, int]) -> Image.Image:
@@ -47,7 +25,7 @@ def cut(image: Image.Image, edges: tuple[int, int, int, int]) -> Image.Image:
 def resize_into(image: Image.Image, out: np.ndarray, resize: str) -> None:
     """Composite `image` on white, resize it and write it to `out`, uint8 [C, S, S]; see `Decoding`."""
     channels, size, _ = out.shape
-    image = _convert(image, "L" if channels == 1 else "RGB")
+    image = on_white(image, "L" if channels == 1 else "RGB")
     if resize == "pad":
         shape = resized_shape(image.size, size, resize)
         _pad(image.resize(shape, Image.Resampling.BILINEAR, reducing_gap=REDUCING_GAP), out)
@@ -71,13 +49,7 @@ def _central_square(shape: tuple[int, int]) -> tuple[float, float, float, float]
     return left, top, left + side, top + side
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation (loads the pixels)."""
-    image.load()
-    return ImageOps.exif_transpose(image) if has_metadata(image) else image
-
-
-def _convert(image: Image.Image, mode: str) -> Image.Image:
+def on_white(image: Image.Image, mode: str) -> Image.Image:
     """Convert any Pillow mode to `mode`, 8 bits per channel, transparency on white; grey stays "L" even for "RGB"."""
     if image.mode in ("L", mode) and "transparency" not in image.info:
         return image  # `out` broadcasts a single channel, so grey images are resized once instead of three times
@@ -87,33 +59,6 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
     elif image.mode not in ("1", "L"):
         image = image.convert("RGB")  # palettes, CMYK and others cannot be converted to grey directly
     return image.convert(mode)
-
-
-def to_8_bits(image: Image.Image, turned: Image.Image, white: float | None, facts: np.ndarray) -> Image.Image:
-    """Convert a grey image of more than 8 bits: `white` or more becomes 255, negative values 0.
-
-    Without a `white` that is 65535, or what 32 bits hold if a value is larger; and 1 of floating-point values.
-
-    Args:
-        image: As it was opened.
-        turned: The same, upright.
-        white: See `Decoding`.
-        facts: Gets the least and the largest value.
-
-    Raises:
-        ValueError: A floating-point value is none, or all are said by none to be white.
-    """
-    values = np.asarray(turned)
-    if image.mode == "I" and getattr(image, "tag_v2", {}).get(SAMPLE_FORMAT, (1,))[0] != SIGNED:
-        values = values.view(np.uint32)  # Pillow has no mode of its own for these
-    facts["low"], facts["high"] = low, high = float(values.min(initial=0)), float(values.max(initial=0))
-    if not math.isfinite(low + high):
-        raise ValueError("a floating-point image with values that are no numbers")
-    if white is None and facts["real"] and high > 1:
-        raise ValueError(f"a floating-point image with values up to {high:g}: which of them is white? Give data.white")
-    exact = values.astype(np.float64) if values.itemsize > 2 else values.astype(np.float32)
-    white = white or (1.0 if facts["real"] else 65535 if high <= 65535 else WHITES[-1])
-    return Image.fromarray(np.rint(np.clip(exact * (255 / white), 0, 255)).astype(np.uint8))
 
 
 def _channels_first(image: Image.Image) -> np.ndarray:

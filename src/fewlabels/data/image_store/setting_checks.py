@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fewlabels.core.errors import UserError
 from fewlabels.data.image_store.decode import RESIZES, Decoding
+from fewlabels.data.image_store.facts import printable
 from fewlabels.data.image_store.store import Source, Store
 from fewlabels.data.splits.keys import SPLIT_BY
 
@@ -114,7 +115,7 @@ def image_notices(name: str, source: Source, store: Store, sources: Sequence[str
         )
     yield from (*source.notices, *store.notices)
     if corrupt:
-        examples = "; ".join(f"{path} ({reason})" for path, reason in islice(corrupt.items(), 5))
+        examples = "; ".join(f"{printable(path)} ({reason})" for path, reason in islice(corrupt.items(), 5))
         yield f"{len(corrupt)} of {count + len(corrupt)} files cannot be read and are excluded: {examples}"
 
 
@@ -141,9 +142,10 @@ def copy_notices(paths: Sequence[str], digests: NDArray[np.int64], names: NDArra
         return
     copies = np.setdiff1d(np.arange(len(digests)), first)
     conflicts = [row for row in copies if "" != names[row] != names[first[content[row]]] != ""]
-    example = conflicts[0] if conflicts else copies[0]
+    row = conflicts[0] if conflicts else copies[0]
+    example = printable(f"{paths[first[content[row]]]} and {paths[row]}")
     differ = f"; {len(conflicts)} of them with another class, so one of the two labels is wrong"
     yield (
         f"{len(copies)} of {len(digests)} images are exact copies of others{differ if conflicts else ''}, such as "
-        f"{paths[first[content[example]]]} and {paths[example]}. Copies stay on one side of every split."
+        f"{example}. Copies stay on one side of every split."
     )

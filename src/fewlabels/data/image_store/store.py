@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from fewlabels.core.atomic_io import atomic_write, write_text
 from fewlabels.core.errors import UserError
 from fewlabels.data.image_store.decode import Target
-from fewlabels.data.image_store.facts import save_facts
+from fewlabels.data.image_store.facts import printable, save_facts
 from fewlabels.data.image_store.progress import Advance, progress
 
 log = logging.getLogger(__name__)
@@ -231,9 +231,9 @@ def _check_unreadable(where: str, paths: list[str], reasons: dict[int, str]) -> 
     if len(reasons) > MAX_CORRUPT * len(paths):
         row, reason = min(reasons.items())
         raise UserError(
-            f"{where}: {len(reasons)} of {len(paths)} images cannot be read, for example {paths[row]} ({reason}). At "
-            f"most {MAX_CORRUPT:.0%} are skipped. Repair or remove them, or check that the folder was copied "
-            "completely."
+            f"{where}: {len(reasons)} of {len(paths)} images cannot be read, for example {printable(paths[row])} "
+            f"({reason}). At most {MAX_CORRUPT:.0%} are skipped. Repair or remove them, or check that the folder was "
+            "copied completely."
         )
 
 
