@@ -66,7 +66,8 @@ def test_a_set_of_eight_bits_has_no_white_and_no_notice(root, cache):
     Image.new("L", (4, 4), 77).save(root / "a.png")
     store = stored(root, cache)
     assert (store.white, store.notices) == (None, ())
-    assert store.facts[0].tolist() == (4, 4, 1, 1, False, 8, False, 0, 0)
+    status = (root / "a.png").stat()
+    assert store.facts[0].tolist() == (4, 4, 1, 1, False, 8, False, 0, 0, status.st_size, status.st_mtime_ns)
 
 
 @pytest.mark.parametrize("kind", [np.int16, np.int32])

@@ -131,7 +131,7 @@ def test_a_full_disk_is_detected_before_decoding(root, cache, monkeypatch):
 
 
 def test_too_little_space_is_detected_before_decoding(root, cache, monkeypatch):
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda _: SimpleNamespace(free=9))
+    monkeypatch.setattr(decode.shutil, "disk_usage", lambda _: SimpleNamespace(free=9))
     with pytest.raises(UserError, match="full"):
         open_store(source_of(root), cache)
     assert suffixes(cache) == [".lock"]
@@ -142,7 +142,7 @@ def test_too_little_space_is_detected_before_decoding(root, cache, monkeypatch):
 def test_a_disk_that_fills_up_while_decoding_is_an_error(class_folders, cache, monkeypatch, workers):
     root = class_folders({"a": 600})
     monkeypatch.setattr(parallel, "processors", lambda: workers)
-    monkeypatch.setattr(store, "_allocate", lambda *_: Target("/dev/full", 128, (1, 8, 8)))
+    monkeypatch.setattr(store, "allocate", lambda *_: Target("/dev/full", 128, (1, 8, 8)))
     with pytest.raises(UserError, match="full"):
         open_store(source_of(root), cache)
     assert suffixes(cache) == [".lock"]

@@ -12,7 +12,7 @@ from fewlabels.core.errors import UserError
 from fewlabels.data.image_store.decode import VERSION, Target, content_digest
 from fewlabels.data.image_store.pixels import resize_into
 from fewlabels.data.image_store.progress import Advance
-from fewlabels.data.image_store.store import Source, Write, Written
+from fewlabels.data.image_store.store import Source, Store, Write, Written
 
 Load = Callable[[], tuple[list[str], Iterable[np.ndarray]]]
 _CHUNK = 256  # images per write
@@ -43,7 +43,7 @@ def array_source(
     def read() -> tuple[list[str], Write]:
         paths, images = load()
 
-        def write(target: Target, advance: Advance) -> Written:
+        def write(target: Target, advance: Advance, earlier: Store | None = None) -> Written:  # noqa: ARG001
             stream, digests = iter(images), np.zeros(len(paths), np.int64)
             for start in range(0, len(paths), _CHUNK):
                 chunk = list(islice(stream, _CHUNK))

@@ -3,14 +3,13 @@
 Worker processes import this module. It must not import torch, which would add seconds to the start of every worker.
 """
 
+import errno
 import hashlib
 import io
 import math
 import os
 import re
-import stat
-import struct
-import zlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fewlabels.data.image_store.depths import load_upright, quietly
-from fewlabels.data.image_store.facts import FACTS, printable
+from fewlabels.data.image_store.facts import FACTS, check_complete, open_regular, printable
 from fewlabels.data.image_store.pixels import REDUCING_GAP, cut, resize_into, resized_shape
 
 VERSION = 4  # part of every store's key: increase it when decoding changes any pixel, or the store its content
@@ -76,6 +75,39 @@ class Target:
         finally:
             os.close(descriptor)
 
+    def keep(self, rows: Sequence[int]) -> None:
+        """Move `rows` (sorted) to the front of the array, truncate the rest and correct the header."""
+        row_bytes = math.prod(self.shape)
+        with Path(self.file).open("r+b") as handle:
+            for new, old in enumerate(rows):
+                if new != old:
+                    pixels = os.pread(handle.fileno(), row_bytes, self.position(old))
+                    os.pwrite(handle.fileno(), pixels, self.position(new))
+            offset = _write_header(handle, len(rows), self.shape)
+            assert offset == self.offset
+            handle.truncate(self.position(len(rows)))
+
+
+def allocate(file: Path, count: int, shape: tuple[int, int, int]) -> Target:
+    """Create an array file of `count` rows at its full length, so that a full disk is detected before decoding."""
+    length = count * math.prod(shape)
+    with file.open("wb") as handle:
+        offset = _write_header(handle, count, shape)
+        if (free := shutil.disk_usage(file.parent).free) < length:
+            raise OSError(errno.ENOSPC, f"{length:,} bytes are needed, {free:,} are free", str(file))
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(handle.fileno(), 0, offset + length)
+        else:  # macOS; if the disk fills up later, `Target.put` raises
+            handle.truncate(offset + length)
+    return Target(str(file), offset, shape)
+
+
+def _write_header(handle: BinaryIO, count: int, shape: tuple[int, int, int]) -> int:
+    """Write the .npy header; return its length in bytes, which does not depend on `count`."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
+    np.lib.format.write_array_header_1_0(handle, header)
+    return handle.seek(0, os.SEEK_CUR)
+
 
 def content_digest(content: bytes | memoryview) -> int:
     """64-bit digest of a file's bytes, as a signed integer (BLAKE2b). Among 10⁶ files two agree with chance 3e-8."""
@@ -126,44 +158,6 @@ def decode_rows(root: str, paths: Sequence[str], out: np.ndarray, decoding: Deco
             except Exception as error:  # Pillow raises many kinds of exceptions for damaged files
                 decoded.reasons[row] = _reason(error)
     return decoded
-
-
-def open_regular(file: str | Path) -> BinaryIO:
-    """Open a file to read.
-
-    Raises:
-        OSError: It cannot be opened, or is no regular file: who opens a pipe would wait for ever.
-    """
-    handle = os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb")
-    if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
-        handle.close()
-        raise OSError("no regular file")
-    return handle
-
-
-def check_complete(content: bytes) -> None:
-    """Find damage that the format tells of and Pillow does not look for.
-
-    PNG: checksums of pixels (PNG specification, 5.3). JPEG: zeros instead of the end, as of an interrupted copy.
-
-    Raises:
-        ValueError: The file is damaged.
-    """
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        place, view = 8, memoryview(content)
-        while place + 12 <= len(content):
-            (length,) = struct.unpack_from(">I", content, place)
-            end = place + 8 + length
-            kind = content[place + 4 : place + 8]
-            if kind in (b"IDAT", b"fdAT") and zlib.crc32(view[place + 4 : end]).to_bytes(4) != content[end : end + 4]:
-                raise ValueError("damaged: a checksum of the pixels is wrong")
-            place = end + 4
-    elif (
-        content.startswith(b"\xff\xd8")
-        and content.endswith(bytes(16))
-        and (content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"))
-    ):
-        raise ValueError("damaged: zeros instead of the end of the image")
 
 
 class Decoded(NamedTuple):

@@ -1,8 +1,13 @@
 """What image files are, noted while they are decoded: sizes, depths, pages, and what a user should be told of them."""
 
+import os
 import re
+import stat
+import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +17,12 @@ from fewlabels.core.atomic_io import atomic_write
 
 FACTS = np.dtype([
     ("width", "u4"), ("height", "u4"), ("pages", "u4"), ("orientation", "u1"), ("alpha", "?"), ("bits", "u1"),
-    ("real", "?"), ("low", "f4"), ("high", "f4"),
+    ("real", "?"), ("low", "f4"), ("high", "f4"), ("bytes", "u8"), ("modified", "i8"),
 ])  # fmt: skip
 """Of a file: size in pixels before it is turned upright; pages or frames; EXIF orientation, 1 is upright; whether it
 has transparency; bits per channel, of what is read of them; whether these are floating-point numbers; and the least and
-largest value, 0 of images of 8 bits. All 0 if the file cannot be read."""
+largest value, 0 of images of 8 bits; and its length in bytes and the time of its modification in ns when the folder was
+listed. All 0 if the file cannot be read."""
 WHITES = (255, 1023, 4095, 16383, 65535, 2**32 - 1)
 """Largest values of 8, 10, 12, 14, 16 and 32 bits."""
 PAGED = ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
@@ -29,6 +35,44 @@ SHOWN = 3
 def printable(text: str) -> str:
     """A file's name or a message, with "�" for what a log cannot show, such as line breaks and broken UTF-8."""
     return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def open_regular(file: str | Path) -> BinaryIO:
+    """Open a file to read.
+
+    Raises:
+        OSError: It cannot be opened, or is no regular file: who opens a pipe would wait for ever.
+    """
+    handle = os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb")
+    if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+        handle.close()
+        raise OSError("no regular file")
+    return handle
+
+
+def check_complete(content: bytes) -> None:
+    """Find damage that the format tells of and Pillow does not look for.
+
+    PNG: checksums of pixels (PNG specification, 5.3). JPEG: zeros instead of the end, as of an interrupted copy.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        place, view = 8, memoryview(content)
+        while place + 12 <= len(content):
+            (length,) = struct.unpack_from(">I", content, place)
+            end = place + 8 + length
+            kind = content[place + 4 : place + 8]
+            if kind in (b"IDAT", b"fdAT") and zlib.crc32(view[place + 4 : end]).to_bytes(4) != content[end : end + 4]:
+                raise ValueError("damaged: a checksum of the pixels is wrong")
+            place = end + 4
+    elif (
+        content.startswith(b"\xff\xd8")
+        and content.endswith(bytes(16))
+        and (content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"))
+    ):
+        raise ValueError("damaged: zeros instead of the end of the image")
 
 
 def raw_mode(image: Image.Image) -> str:

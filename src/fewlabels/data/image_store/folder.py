@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from fewlabels.core.errors import UserError
-from fewlabels.data.image_store.decode import FORMATS, VERSION, Decoding, Target, open_regular
+from fewlabels.data.image_store.decode import FORMATS, VERSION, Decoding, Target, page_of
 from fewlabels.data.image_store.depths import quietly
-from fewlabels.data.image_store.facts import PAGED, printable
+from fewlabels.data.image_store.facts import PAGED, open_regular, printable
 from fewlabels.data.image_store.parallel import decode_all
 from fewlabels.data.image_store.progress import Advance
-from fewlabels.data.image_store.store import Source, Write, Written
+from fewlabels.data.image_store.store import Source, Store, Write, Written
 
 EXTENSIONS = frozenset({
     ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".ppm", ".pbm", ".pnm", ".jp2", ".j2k",
@@ -50,20 +50,26 @@ def folder_source(root: str | Path, name: str, decoding: Decoding, *, size: int,
         UserError: `root` is missing, not a folder, unreadable, or contains no images.
     """
     listing = scan_folder(root)
-    paths = [path for path, _, _ in listing.files]
+    paths, absolute = [path for path, _, _ in listing.files], str(Path(root).absolute())
     stamp = hashlib.sha256(f"{VERSION} {decoding}".encode())
     for path, length, modified in listing.files:
         stamp.update(os.fsencode(f"{path}\0{length}\0{modified}\0"))
 
     def read() -> tuple[list[str], Write]:
-        images = _pages(root, paths) if decoding.pages == "all" else paths
+        every = decoding.pages == "all"
+        images = _pages(root, paths) if every else paths
+        states = {path: (length, modified) for path, length, modified in listing.files}
+        versions = np.array([states[page_of(path)[0] if every else path] for path in images], np.int64)
 
-        def write(target: Target, advance: Advance) -> Written:
-            return decode_all(str(Path(root).absolute()), images, decoding, target, advance)
+        def write(target: Target, advance: Advance, earlier: Store | None = None) -> Written:
+            return decode_all(absolute, images, versions, decoding, target, advance, earlier)
 
         return images, write
 
-    return Source(name, (channels, size, size), stamp.hexdigest(), read, where=str(root), notices=listing.notices())
+    return Source(
+        name, (channels, size, size), stamp.hexdigest(), read, where=str(root), notices=listing.notices(),
+        recipe=f"{VERSION} {decoding}", root=absolute,
+    )  # fmt: skip
 
 
 def inner_folder(root: Path, layouts: Sequence[str]) -> Path:

@@ -1,7 +1,8 @@
 """The store: every image of a dataset, decoded and resized once, in a memory-mapped uint8 array [N, C, H, W].
 
 A store is `<name>-<key>.npy` in the cache folder, with `<name>-<key>.json` beside it. The key is a hash of everything
-that determines the pixels. Both files are written atomically, so a store that exists is complete.
+that determines the pixels: 8 characters of the settings, 12 of these and the files. Both files are written atomically,
+so a store that exists is complete.
 """
 
 import contextlib
@@ -9,21 +10,19 @@ import errno
 import hashlib
 import json
 import logging
-import math
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fewlabels.core.atomic_io import atomic_write, write_text
 from fewlabels.core.errors import UserError
-from fewlabels.data.image_store.decode import Target
+from fewlabels.data.image_store.decode import Target, allocate
 from fewlabels.data.image_store.facts import printable, save_facts
 from fewlabels.data.image_store.progress import Advance, progress
 
@@ -33,16 +32,19 @@ FACTS_FILE = ".facts"
 
 
 class Written(NamedTuple):
-    """What is known of N images once they are written: as of `Store`, but {row: reason} of those not read."""
+    """What is known of N images once they are written: as of `Store`, but {row: reason} of those not read.
+
+    `copied` rows are of an earlier store.
+    """
 
     digests: NDArray[np.int64]
     reasons: dict[int, str]
     facts: NDArray[np.void] | None = None
     notices: tuple[str, ...] = ()
     white: float | None = None
+    copied: int = 0
 
 
-Write = Callable[[Target, Advance], Written]
 MAX_CORRUPT = 0.05  # a larger fraction of unreadable files suggests a wrong folder or a failed copy
 
 
@@ -59,15 +61,19 @@ class Source:
         where: Location of the images, for messages.
         synthetic: Whether the images are synthetic.
         notices: Sentences that logs and reports should repeat.
+        recipe: All that a file's pixels depend on, beside the file, the shape, and the white of the set.
+        root: Absolute folder of the files; "": they are no files, and an earlier store is of no use.
     """
 
     name: str
     shape: tuple[int, int, int]
     stamp: str
-    read: Callable[[], tuple[list[str], Write]]
+    read: "Callable[[], tuple[list[str], Write]]"
     where: str
     synthetic: bool = False
     notices: tuple[str, ...] = ()
+    recipe: str = ""
+    root: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ class Store:
         notices: Sentences that logs and reports should repeat.
         facts_file: Of the facts of the images' files; None: they are no files.
         white: The value that is white in images of more than 8 bits; None: there are none.
+        root: As of its source.
     """
 
     images: np.ndarray
@@ -93,11 +100,19 @@ class Store:
     notices: tuple[str, ...] = ()
     facts_file: Path | None = None
     white: float | None = None
+    root: str = ""
 
     @property
     def facts(self) -> NDArray[np.void] | None:
         """Of the [N] files, see `facts.FACTS`; None: the images are no files."""
         return None if self.facts_file is None else np.load(self.facts_file)
+
+
+class Write(Protocol):
+    """Writes all images of a source to the rows of a target; may copy rows of an earlier store of the same files."""
+
+    def __call__(self, target: Target, advance: Advance, earlier: Store | None = None) -> Written:
+        """Call `advance` with the number of images just written."""
 
 
 def open_store(source: Source, cache_dir: str | Path | None = None) -> Store:
@@ -113,8 +128,7 @@ def open_store(source: Source, cache_dir: str | Path | None = None) -> Store:
         UserError: The cache cannot be written, the disk is full, or over 5% of the files cannot be read.
     """
     folder = cache_folder(cache_dir)
-    key = hashlib.sha256(f"{source.stamp} {source.shape}".encode()).hexdigest()[:20]
-    file = folder / f"{source.name}-{key}.npy"
+    file = folder / _names(source)[1]
     with _explain_os_errors(folder):
         store = _load(file)
         if store is None:
@@ -125,6 +139,23 @@ def open_store(source: Source, cache_dir: str | Path | None = None) -> Store:
     if store is None:
         raise UserError(f"The store {file} was deleted while it was being opened. Run the same command again.")
     return store
+
+
+def _names(source: Source) -> tuple[str, str]:
+    """What the names of all stores begin with that may have rows of the source's files; and the name of its own."""
+    settings, files = (
+        hashlib.sha256(f"{part} {source.shape}".encode()).hexdigest() for part in (source.recipe, source.stamp)
+    )
+    return f"{source.name}-{settings[:8]}", f"{source.name}-{settings[:8]}{files[:12]}.npy"
+
+
+def _earlier(source: Source, folder: Path) -> Store | None:
+    """The newest store of the same folder, made in the same way, whatever files there were."""
+    if not source.root:
+        return None
+    found = [(file.stat().st_mtime_ns, file) for file in folder.glob(f"{_names(source)[0]}*.npy") if file.exists()]
+    stores = (_load(file) for _, file in sorted(found, reverse=True))
+    return next((store for store in stores if store and store.root == source.root), None)
 
 
 def cache_folder(cache_dir: str | Path | None = None) -> Path:
@@ -144,7 +175,8 @@ def _load(file: Path) -> Store | None:
         return None
     digests, notices = np.array(metadata["digests"], np.int64), tuple(metadata["notices"])
     facts = file.with_suffix(FACTS_FILE) if file.with_suffix(FACTS_FILE).is_file() else None
-    known = metadata["paths"], digests, metadata["corrupt"], file.stem, notices, facts, metadata["white"]
+    white, root = metadata["white"], metadata["root"]
+    known = metadata["paths"], digests, metadata["corrupt"], file.stem, notices, facts, white, root
     return Store(images, *known)
 
 
@@ -185,45 +217,24 @@ def _build(source: Source, file: Path) -> None:
     """Write the store of `source`. The caller holds the lock."""
     for stale in file.parent.glob(f"{file.stem}.*.tmp"):
         stale.unlink()  # left by a process that was killed: a running one would hold the lock
-    paths, write = source.read()
-    start = time.monotonic()
+    start, (paths, write), earlier = time.monotonic(), source.read(), _earlier(source, file.parent)
     with atomic_write(file) as temporary:
-        target = _allocate(temporary, len(paths), source.shape)
+        target = allocate(temporary, len(paths), source.shape)
         with progress(f"Preparing {len(paths)} images of {source.name}", len(paths)) as advance:
-            digests, reasons, facts, notices, white = write(target, advance)
+            digests, reasons, facts, notices, white, copied = write(target, advance, earlier)
         _check_unreadable(source.where, paths, reasons)
         rows = [row for row in range(len(paths)) if row not in reasons]
-        _keep_rows(target, rows)
+        target.keep(rows)
         corrupt = {paths[row]: reason for row, reason in sorted(reasons.items())}
         metadata = {
-            "where": source.where, "paths": [paths[row] for row in rows], "digests": digests[rows].tolist(),
-            "corrupt": corrupt, "notices": notices, "white": white,
+            "where": source.where, "root": source.root, "paths": [paths[row] for row in rows], "notices": notices,
+            "digests": digests[rows].tolist(), "corrupt": corrupt, "white": white,
         }  # fmt: skip
         if facts is not None:
             save_facts(file.with_suffix(FACTS_FILE), facts[rows])
         write_text(file.with_suffix(".json"), json.dumps(metadata))  # before the array gets its name
-    log.info("Prepared %d images in %.1f s: %s", len(rows), time.monotonic() - start, file)
-
-
-def _allocate(file: Path, count: int, shape: tuple[int, int, int]) -> Target:
-    """Create an array file of `count` rows at its full length, so that a full disk is detected before decoding."""
-    length = count * math.prod(shape)
-    with file.open("wb") as handle:
-        offset = _write_header(handle, count, shape)
-        if (free := shutil.disk_usage(file.parent).free) < length:
-            raise OSError(errno.ENOSPC, f"{length:,} bytes are needed, {free:,} are free", str(file))
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(handle.fileno(), 0, offset + length)
-        else:  # macOS; if the disk fills up later, `Target.put` raises
-            handle.truncate(offset + length)
-    return Target(str(file), offset, shape)
-
-
-def _write_header(handle: BinaryIO, count: int, shape: tuple[int, int, int]) -> int:
-    """Write the .npy header; return its length in bytes, which does not depend on `count`."""
-    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
-    np.lib.format.write_array_header_1_0(handle, header)
-    return handle.seek(0, os.SEEK_CUR)
+    new = f" ({len(paths) - copied} new)" if copied else ""
+    log.info("Prepared %d images%s in %.1f s: %s", len(rows), new, time.monotonic() - start, file)
 
 
 def _check_unreadable(where: str, paths: list[str], reasons: dict[int, str]) -> None:
@@ -235,16 +246,3 @@ def _check_unreadable(where: str, paths: list[str], reasons: dict[int, str]) -> 
             f"({reason}). At most {MAX_CORRUPT:.0%} are skipped. Repair or remove them, or check that the folder was "
             "copied completely."
         )
-
-
-def _keep_rows(target: Target, rows: list[int]) -> None:
-    """Move `rows` (sorted) to the front of the array, truncate the rest and correct the header."""
-    row_bytes = math.prod(target.shape)
-    with Path(target.file).open("r+b") as handle:
-        for new, old in enumerate(rows):
-            if new != old:
-                pixels = os.pread(handle.fileno(), row_bytes, target.position(old))
-                os.pwrite(handle.fileno(), pixels, target.position(new))
-        offset = _write_header(handle, len(rows), target.shape)
-        assert offset == target.offset
-        handle.truncate(target.position(len(rows)))
