@@ -66,7 +66,7 @@ def test_no_image_is_unknown_without_a_share_or_with_few_labels():
 def test_a_class_cannot_be_called_as_unknown_images_are():
     check_names(["a", "unknown"], None)
     with pytest.raises(UserError, match="unknown=null"):
-        check_names(["a", "unknown"], 0.1)
+        check_names(["a", "Unknown "], 0.1)
 
 
 def test_images_of_a_class_without_labels_are_counted_apart_and_not_to_the_others():

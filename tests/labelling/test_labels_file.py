@@ -126,3 +126,22 @@ def test_a_second_editor_is_told_where_the_first_is(file):
         pass
     with only_editor(file, "again"):
         pass
+
+
+def test_labels_of_a_removed_file_are_written_again(tmp_path, caplog):
+    labels = LabelsFile(tmp_path / "labels.csv")
+    labels.assign({"1.png": "a", "2.png": "b"}, {})
+    (tmp_path / "labels.csv").unlink()
+    assert not labels.refresh()
+    assert "has been removed. Its 2 labels are written again at the next change" in caplog.text
+    labels.assign({"3.png": "a"}, {})
+    assert (tmp_path / "labels.csv").read_text() == "path,label\n1.png,a\n2.png,b\n3.png,a\n"
+
+
+def test_an_empty_file_has_no_labels_and_a_folder_is_none(tmp_path):
+    (tmp_path / "labels.csv").touch()
+    labels = LabelsFile(tmp_path / "labels.csv")
+    labels.assign({"1.png": "a"}, {})
+    assert (tmp_path / "labels.csv").read_text() == "path,label\n1.png,a\n"
+    with pytest.raises(UserError, match=r"cannot be read \(Is a directory\). Give a CSV file"):
+        LabelsFile(tmp_path)

@@ -89,3 +89,7 @@ def test_the_sentence_says_to_stop_only_if_the_upper_end_is_below_two_points():
     few = stop._replace(labels=30, gain=None)
     assert advice(few) == f"{text}; what more labels would bring is estimated from 40 labels on."
     assert advice(few._replace(labels=90)) == f"{text}."
+    assert "Another label is expected to bring" in advice(stop._replace(more=1))
+    low = stop._replace(accuracy=Interval(0.0, 0.0, 0.14), gain=Interval(0.0, 0.0, 0.0))
+    assert advice(low) == ("About 0% of all images are guessed right (0 to 14): too few to tell what more labels would "
+                           "bring. Give every class some more.")  # fmt: skip

@@ -172,3 +172,22 @@ def test_images_whose_names_are_not_utf8_are_evaluated_and_predicted(tmp_path, e
     assert b"\ncaf\xe9,a," in (predicted / "counts.csv").read_bytes()
     with zipfile.ZipFile(predicted / "ecotaxa_1.zip") as archive:
         assert "caf%E9/im%E9_0.png" in archive.namelist()
+
+
+@pytest.mark.subprocess
+def test_classes_are_those_of_the_labelled_folder_and_mistakes_are_named_by_its_keys(script, folder, tmp_path):
+    known, new = folder("known", 30, 30), folder("newer", 5, 25)
+    settings = [
+        *SETTINGS,
+        f"data.root={new}",
+        f"labelled.root={known}",
+        "data.class_level=1",
+        "data.unlabelled=[site1]",
+    ]
+    done = script("predict", *settings, code=1)  # only site0 is left
+    assert "images of 1 classes are labelled" in done.stderr
+    gone = script("predict", *SETTINGS, f"data.root={new}", f"labelled.root={tmp_path / 'gone'}", code=1)
+    assert f"labelled.root={tmp_path / 'gone'} does not exist" in gone.stderr
+    none = script("predict", *SETTINGS, f"data.root={new}", f"labelled.root={known}",
+                  f"labelled.labels={tmp_path / 'known.csv'}", "sample=7", code=1)  # fmt: skip
+    assert "sample=7 finds no group" in none.stderr

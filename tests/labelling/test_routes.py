@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from fewlabels.labelling.labels_file import LabelsFile
-from fewlabels.labelling.routes import COOKIE, application
+from fewlabels.labelling.routes import application
 from fewlabels.labelling.session import Board, LabellingSession
 
 ADDRESS = "http://127.0.0.1:99"
@@ -24,7 +25,9 @@ def board(session):
 
 @pytest.fixture
 def client(board):
-    with TestClient(application(board, "secret", 99), base_url=ADDRESS, cookies={COOKIE: "secret"}) as client:
+    with TestClient(
+        application(board, "secret", 99), base_url=ADDRESS, cookies={"fewlabels_token_99": "secret"}
+    ) as client:
         yield client
 
 
@@ -44,6 +47,39 @@ def test_the_token_becomes_a_cookie_that_no_other_site_can_use(board):
         assert stranger.get("/").status_code == 200
         assert stranger.get("/", headers={"Host": "evil.example:99"}).status_code == 403
     assert board.session.state()["labelled"] == 0
+
+
+def test_the_cookie_of_another_server_does_not_shut_out_who_has_the_address(board):
+    cookies = {"fewlabels_token_98": "other", "fewlabels_token_99": "of an earlier server on this port"}
+    with TestClient(application(board, "secret", 99), base_url=ADDRESS, cookies=cookies) as browser:
+        assert browser.get("/api/state").status_code == 403
+        assert browser.get("/?token=secret").status_code == 200
+        assert browser.get("/api/state").status_code == 200
+
+
+def test_a_broken_labels_file_is_said_and_not_overwritten_until_it_is_repaired(client, board):
+    post(client, "/api/label", rows=[0], label="a", seen=[None])
+    file = board.session.file.file
+    file.write_text(file.read_text() + "sub/1.png,b\nsub/2.png\n")
+    for answer in (
+        client.get("/api/state"),
+        client.get("/api/state"),
+        post(client, "/api/label", rows=[3], label="a", seen=[None]),
+    ):
+        assert answer.status_code == 400
+        assert "line 4 has not one value for each of the columns" in answer.json()["message"]
+    assert file.read_text().endswith("sub/2.png\n")
+    file.write_text(file.read_text().replace("sub/2.png\n", "sub/2.png,c\n"))
+    assert client.get("/api/state").json()["labelled"] == 3
+
+
+@pytest.mark.parametrize("name", ["unknown", " Unknown", "a\nb", "\0", "\ud800"])
+def test_names_that_no_class_can_have_are_refused(client, board, name):
+    body = json.dumps({"rows": [0], "label": name, "seen": [None]})
+    answer = client.post("/api/label", content=body)
+    assert answer.status_code == 400
+    assert "printable characters other than 'unknown'" in answer.json()["message"]
+    assert board.session.file.labels == {}
 
 
 @pytest.mark.parametrize(("path", "kind", "within"), [
@@ -135,7 +171,9 @@ def test_images_whose_names_are_not_utf8_are_shown_and_labelled(images, tmp_path
     images.data.paths[3] = "caf\udce9/3.png"
     board = Board(60)
     board.session = LabellingSession(images, LabelsFile(tmp_path / "labels.csv"))
-    with TestClient(application(board, "secret", 99), base_url=ADDRESS, cookies={COOKIE: "secret"}) as client:
+    with TestClient(
+        application(board, "secret", 99), base_url=ADDRESS, cookies={"fewlabels_token_99": "secret"}
+    ) as client:
         assert client.get("/api/images?rows=3").json()[0]["path"] == "caf%E9/3.png"
         assert post(client, "/api/label", rows=[3], label="a", seen=[None], editor="e").status_code == 200
         assert (tmp_path / "labels.csv").read_bytes() == b"path,label\ncaf\xe9/3.png,a\n"

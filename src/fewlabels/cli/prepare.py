@@ -4,7 +4,7 @@ All functions take the composed configuration and the overrides that were held b
 They change it in place and return it, or the one to run instead; a ConfigError names the key that is wrong.
 """
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from fewlabels.probing.orientations import ORIENTATIONS
 from fewlabels.training.config_checks import ConfigError, check_config, check_positive
@@ -52,7 +52,7 @@ def prepare_suggestion(cfg: DictConfig, held_back: list[str]) -> DictConfig:
 
 def prepare_labelling(cfg: DictConfig, held_back: list[str]) -> DictConfig:
     """Of label."""
-    if not 0 <= cfg.port <= 65535:
+    if not isinstance(cfg.port, int) or not 0 <= cfg.port <= 65535:
         raise ConfigError(f"\nport={cfg.port}: give 0 for a free one, or a number up to 65535.")
     return _prepare_network(cfg, held_back)
 
@@ -62,7 +62,7 @@ def prepare_prediction(cfg: DictConfig, held_back: list[str]) -> DictConfig:
     from fewlabels.labelling.formats.export import FORMATS
 
     _prepare_network(cfg, held_back)
-    names = [cfg.formats] if isinstance(cfg.formats, str) else list(cfg.formats or ())
+    names = list(cfg.formats or ()) if isinstance(cfg.formats, ListConfig | None) else [cfg.formats]
     if unknown := [str(name) for name in names if name not in FORMATS]:
         raise ConfigError(
             f"\nformats={','.join(unknown)}: choose from {', '.join(FORMATS)}, such as formats=[ecotaxa]."

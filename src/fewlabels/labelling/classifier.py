@@ -103,10 +103,16 @@ class Classifier:
             yield spread(self.graph, self.rows[drawn], self.labels[drawn], self.classes), drawn
 
 
+def is_unknown(name: str) -> bool:
+    """Whether a class is called as images are that look like no label."""
+    return name.strip().casefold() == UNKNOWN
+
+
 def check_names(classes: list[str], unknown: float | None) -> None:
     """Refuse a class that is called as images are that look like no label."""
-    if unknown and UNKNOWN in classes:
+    if unknown and (same := [name for name in classes if is_unknown(name)]):
         raise UserError(
-            f"A class is named {UNKNOWN!r}, which is what images that look like no label are called. Give it another "
-            "name in the labels, or unknown=null: then all images get the most probable class."
+            f"A class is named {same[0]!r}, which is what images that look like no label are called. Give it another "
+            f"name in the labels; or 'data.unlabelled=[{same[0]}]', if its images are not labelled; or unknown=null: "
+            "then all images get the most probable class."
         )

@@ -65,6 +65,8 @@ def load_source(settings: dict[str, Any]) -> Source:
     if not is_images(data):
         raise UserError(f"run={settings['run']} embeds points, and images are labelled. Give a run of images.")
     data.setup()
+    if len(data.paths) < 2:
+        raise UserError(f"data.root={data.root} has a single image: at least 2 are needed to compare them.")
     network = load_backbone(path)
     return Source(data, network.to(torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")))
 

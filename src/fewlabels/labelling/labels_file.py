@@ -4,6 +4,7 @@ import contextlib
 import csv
 import fcntl
 import io
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from fewlabels.core.atomic_io import atomic_write
 from fewlabels.core.errors import UserError
 from fewlabels.data.splits.labels import Table, normal_path, read_table
 
+log = logging.getLogger(__name__)
 Labels = dict[str, str]
 """{normal path: label}; an image without a label is not in it."""
 
@@ -48,26 +50,42 @@ class LabelsFile:
         file: Created at the first change if it does not exist.
 
     Raises:
-        UserError: It is no labels.csv, or names one image twice with different labels.
+        UserError: It is no labels.csv, names one image twice with different labels, or cannot be read.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.changes: list[Change] = []
-        self._read()
-
-    def _read(self) -> None:
-        self._stamp = _stamp(self.file)
-        empty = Table(["path", "label"], [], ",", "utf-8")
-        self._table = read_table(self.file) if self._stamp else empty
-        self.labels: Labels = self._table.labels(str(self.file))
+        self._stamp: tuple[int, int, int] | None = None
+        self._table = Table(["path", "label"], [], ",", "utf-8")
+        self.labels: Labels = {}
+        self.refresh()
 
     def refresh(self) -> bool:
-        """Read the file again if another program changed it; returns whether it did."""
-        changed = _stamp(self.file) != self._stamp
-        if changed:
-            self._read()
-        return changed
+        """Read the file again if another program changed it; returns whether it did.
+
+        If it has been removed, its labels are kept, and the next change writes all of them.
+
+        Raises:
+            UserError: It cannot be read any more, and so must not be written.
+        """
+        stamp = _stamp(self.file)
+        if stamp == self._stamp:
+            return False
+        if stamp is None:
+            log.warning("%s has been removed. Its %d labels are written again at the next change.", self.file,
+                        len(self.labels))  # fmt: skip
+            self._stamp = None
+            return False
+        try:
+            table = read_table(self.file) if stamp[1] else self._table._replace(rows=[])  # an empty file has no header
+            labels = table.labels(str(self.file))
+        except OSError as error:
+            raise UserError(
+                f"labels={self.file} cannot be read ({error.strerror}). Give a CSV file, such as FOLDER/labels.csv."
+            ) from error
+        self._stamp, self._table, self.labels = stamp, table, labels
+        return True
 
     def assign(self, labels: Mapping[str, str | None], expected: Mapping[str, str | None], editor: str = "") -> None:
         """Give labels to images, or take them away; on disk when this returns.

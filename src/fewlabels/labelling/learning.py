@@ -22,6 +22,8 @@ MIN_GAIN = 40
 MORE = 50
 STOP = 0.02
 """More labels are not worth their time if even the upper end of the expected gain is below this."""
+LOW = 0.4
+"""If even the upper end of the accuracy is below this, held-out labels tell nothing of what more would bring."""
 REPEATS = 200
 
 
@@ -92,7 +94,10 @@ def advice(found: Learning) -> str:
     if found.gain is None:
         few = found.labels < MIN_GAIN
         return f"{text}{f'; what more labels would bring is estimated from {MIN_GAIN} labels on' if few else ''}."
+    if found.accuracy.high < LOW:
+        return f"{text}: too few to tell what more labels would bring. Give every class some more."
     mean, low, high = (round(100 * value) + 0 for value in found.gain)
     verdict = "you may stop" if found.gain.high < STOP else "go on"
     expected = f"{mean:+d} points ({low:+d} to {high:+d})"
-    return f"{text}. Another {found.more} labels are expected to bring {expected}: {verdict}."
+    labels = f"Another {found.more} labels are" if found.more > 1 else "Another label is"
+    return f"{text}. {labels} expected to bring {expected}: {verdict}."

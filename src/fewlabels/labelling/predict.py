@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
+OF_CLASSES = ("data.unlabelled", "data.class_level", "data.seen", "data.unseen", "data.min_class_size")
+"""Overrides that say which classes there are."""
 MAX_CLASSES = 30
 """In the figure of doubtful guesses of each class: those with the most guesses."""
 PER_CLASS = 10
@@ -58,7 +60,7 @@ def predict(settings: dict[str, Any], directory: Path) -> None:
     Raises:
         UserError: As `load_source`, `embed_images` and `export`; there are no labels, or they are of a single class.
     """
-    source = load_source(settings)
+    source = load_source(_without_classes(settings))
     check_formats(settings["formats"], source.data)
     images = embed_images(source, settings["orientations"])
     known = labelled_images(settings, images)
@@ -119,8 +121,13 @@ def labelled_images(settings: dict[str, Any], images: EmbeddedImages) -> Known:
     if other["root"] or other["labels"]:
         overrides = [o for o in settings["data"] if not o.startswith(("data.root=", "data.labels="))]
         overrides += [f"data.{key}={as_text(other[key])}" for key in ("root", "labels") if other[key]]
-        source = embed_images(load_source(settings | {"data": overrides}), settings["orientations"])
-        vectors, data = source.embeddings.vectors, source.data
+        try:
+            source = load_source(settings | {"data": overrides})
+        except UserError as error:
+            named = str(error).replace("data.root", "labelled.root").replace("data.labels", "labelled.labels")
+            raise UserError(named) from error
+        embedded = embed_images(source, settings["orientations"])
+        vectors, data = embedded.embeddings.vectors, embedded.data
     rows = np.flatnonzero(data.labels >= 0)
     classes = [data.classes[label] for label in np.unique(data.labels[rows])]
     if len(classes) < 2:
@@ -131,6 +138,13 @@ def labelled_images(settings: dict[str, Any], images: EmbeddedImages) -> Known:
         )
     labels = np.searchsorted(np.unique(data.labels[rows]), data.labels[rows])
     return Known(vectors, rows, labels, classes)
+
+
+def _without_classes(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the images to predict: if others are labelled, these have the classes."""
+    if not settings["labelled"]["root"]:
+        return settings
+    return settings | {"data": [o for o in settings["data"] if o.partition("=")[0] not in OF_CLASSES]}
 
 
 def predictions_table(images: EmbeddedImages, known: Known, classifier: Classifier) -> "pd.DataFrame":
@@ -169,7 +183,10 @@ def sample_rows(images: EmbeddedImages, sample: str | int | None, first: int) ->
         sample: See `group_names`; None: no samples.
         first: Row of the first image.
     """
-    names = group_names(images.data.paths, sample)
+    try:
+        names = group_names(images.data.paths, sample)
+    except UserError as error:
+        raise UserError(str(error).replace("data.group=", "sample=")) from error
     found: dict[str, list[int]] = {}
     for row, name in enumerate(names):
         if name is not None:

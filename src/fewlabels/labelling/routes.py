@@ -25,11 +25,15 @@ from fewlabels.labelling.labels_file import ConflictError
 from fewlabels.labelling.session import Board, LabellingSession
 
 HOST = "127.0.0.1"
-COOKIE = "fewlabels_token"
 PAGE = ("index.html", "app.js", "curve.js", "grid.js", "map.js", "style.css")
 TYPES = {"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
 MAX_BODY = 10_000_000
 MAX_SIDE = 1600
+
+
+def cookie_name(host: str) -> str:
+    """Of the token: one for each port, since browsers give the cookies of a port to all others of this machine."""
+    return f"fewlabels_token_{host.rpartition(':')[2]}"
 
 
 class OnlyWithToken:
@@ -43,13 +47,15 @@ class OnlyWithToken:
 
     def __init__(self, app: ASGIApp, token: str, hosts: tuple[str, ...]) -> None:
         self.app, self.token, self.hosts = app, token, hosts
+        self.cookie = cookie_name(hosts[0])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 403, or pass the request on."""
         if scope["type"] == "http":
             request = Request(scope)
-            given = request.cookies.get(COOKIE) or request.query_params.get("token", "")
-            if request.headers.get("host") not in self.hosts or not hmac.compare_digest(given, self.token):
+            given = request.cookies.get(self.cookie, ""), request.query_params.get("token", "")
+            known = any(hmac.compare_digest(token.encode(), self.token.encode()) for token in given)
+            if request.headers.get("host") not in self.hosts or not known:
                 refusal = "Open the address that fewlabels label printed: it has the token of this page."
                 return await PlainTextResponse(refusal, 403)(scope, receive, send)
         return await self.app(scope, receive, send)
@@ -91,14 +97,16 @@ def _answer(work: Callable[[], Any]) -> Response:
 def _session(request: Request) -> LabellingSession:
     session: LabellingSession | None = request.app.state.board.session
     if session is None:
-        raise UserError("The images are still being embedded.")
+        raise UserError(request.app.state.board.failure or "The images are still being embedded.")
     return session
 
 
 async def _index(request: Request) -> Response:
     if "token" in request.query_params:  # keep it out of the history, and of the Referer header
         response: Response = RedirectResponse("/", 303)
-        response.set_cookie(COOKIE, request.app.state.token, httponly=True, samesite="strict")
+        response.set_cookie(
+            cookie_name(request.headers["host"]), request.app.state.token, httponly=True, samesite="strict"
+        )
         return response
     return _file("index.html")
 
@@ -124,8 +132,13 @@ def _state(request: Request) -> Response:
         return JSONResponse(
             {"ready": False, "done": board.done, "total": board.total, "failure": spelled(board.failure)}
         )
-    board.session.refresh()
-    return JSONResponse(board.session.state())
+    session = board.session
+
+    def work() -> dict[str, Any]:
+        session.refresh()
+        return session.state()
+
+    return _answer(work)
 
 
 def _map(request: Request) -> Response:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fewlabels.core.errors import UserError
 from fewlabels.data.splits.labels import normal_path
-from fewlabels.labelling.classifier import Classifier
+from fewlabels.labelling.classifier import UNKNOWN, Classifier, is_unknown
 from fewlabels.labelling.embedded import EmbeddedImages
 from fewlabels.labelling.labels_file import LabelsFile
 from fewlabels.labelling.learning import Learning, advice, learning
@@ -103,8 +103,11 @@ class LabellingSession:
         """
         if len(seen) != len(rows) or not all(0 <= row < len(self.paths) for row in rows):
             raise UserError("rows and seen must be rows of images and their labels.")
-        if label is not None and not label.strip():
-            raise UserError("A label needs a name.")
+        if label is not None and (not label.strip() or not label.isprintable() or is_unknown(label)):
+            raise UserError(
+                f"A label needs a name of printable characters other than {UNKNOWN!r}, which is what images are called "
+                "that look like no label."
+            )
         with self.lock:
             paths = [self.paths[row] for row in rows]
             self.file.assign(dict.fromkeys(paths, label), dict(zip(paths, seen, strict=True)), editor)

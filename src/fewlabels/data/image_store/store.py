@@ -188,7 +188,7 @@ def _explain_os_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            problem = "The disk (or your quota) is full. No incomplete file was left."
+            problem = f"The disk (or your quota) is full ({error.strerror}). No incomplete file was left."
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT):
             problem = f"It cannot be written ({error.strerror})."
         else:
@@ -241,8 +241,9 @@ def _check_unreadable(where: str, paths: list[str], reasons: dict[int, str]) -> 
     """Raise UserError if too many files are unreadable."""
     if len(reasons) > MAX_CORRUPT * len(paths):
         row, reason = min(reasons.items())
+        remedy = "Repair or remove them, or check that the folder was copied completely."
+        remedy = "Change that setting, or remove these files." if "data." in reason else remedy
         raise UserError(
             f"{where}: {len(reasons)} of {len(paths)} images cannot be read, for example {printable(paths[row])} "
-            f"({reason}). At most {MAX_CORRUPT:.0%} are skipped. Repair or remove them, or check that the folder was "
-            "copied completely."
+            f"({reason}). At most {MAX_CORRUPT:.0%} are skipped. {remedy}"
         )

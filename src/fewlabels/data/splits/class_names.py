@@ -46,13 +46,13 @@ class ClassNaming:
         if self.labels:
             names, notices = file_names(paths, self.labels)
         else:
-            level = self.level or (2 if split_folders(paths) else 1)
+            level = self.level if self.level is not None else (2 if split_folders(paths) else 1)
             names, notices = folder_names(paths, level), self._folder_notices(paths)
         return self._without_unlabelled(names, notices)
 
     def folder_splits(self, paths: Sequence[str]) -> np.ndarray | None:
         """The split of every image, str [N], if folders are splits and the settings say nothing else."""
-        splits = None if self.labels or self.level else split_folders(paths)
+        splits = None if self.labels or self.level is not None else split_folders(paths)
         return None if splits is None else np.array([splits[path.partition("/")[0]] for path in paths])
 
     def _folder_notices(self, paths: Sequence[str]) -> list[str]:
@@ -98,13 +98,15 @@ def folder_names(paths: Sequence[str], level: int = 1) -> np.ndarray:
     Raises:
         UserError: No image is so deep, though there are folders.
     """
+    if level == 0:
+        raise UserError("data.class_level=0: give 1 for the folder directly below data.root, or -1 for the innermost.")
     folders = [path.split("/")[:-1] for path in paths]
     found = [names[level - 1 if level > 0 else level] if len(names) >= abs(level) else "" for names in folders]
     if level not in (1, -1) and not any(found):
         deepest = max(map(len, folders), default=0)
         raise UserError(
-            f"data.class_level={level}: no image is in so many folders; the deepest is in {deepest}. Give 1 to "
-            f"{deepest}, or -1 for the innermost folder."
+            f"data.class_level={level}: no image is in so many folders; the deepest is in {deepest}. Give "
+            f"{f'1 to {deepest}' if deepest > 1 else '1'}, or -1 for the innermost folder."
         )
     return np.array(found, dtype=object)
 

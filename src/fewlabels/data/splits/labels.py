@@ -161,4 +161,4 @@ def similar_names(names: Sequence[str] | Counter[str]) -> list[list[str]]:
     groups: dict[str, list[str]] = {}
     for name in sorted(names):
         groups.setdefault(re.sub(r"[\W_]+", "", name).casefold(), []).append(name)
-    return [group for group in groups.values() if len(group) > 1]
+    return [group for key, group in groups.items() if key and len(group) > 1]

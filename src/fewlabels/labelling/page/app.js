@@ -214,12 +214,17 @@ $("enlarge").addEventListener("click", zoom);
 $("undo").addEventListener("click", undo);
 $("clear-label").addEventListener("click", actions.Delete);
 
+let failed = false; // the last poll
+
 /** Wait for the embeddings, then look for changes of other tabs and programs. */
 async function poll() {
   try {
     const next = await ask("/api/state");
     if (!next.ready) {
-      if (next.failure) return say(next.failure);
+      if (next.failure) {
+        $("progress").textContent = "";
+        return say(next.failure);
+      }
       $("progress").textContent = `Embedding images: ${next.done.toLocaleString()} of ${next.total.toLocaleString()}`;
     } else if (!state) {
       showState(next);
@@ -234,7 +239,10 @@ async function poll() {
       state = next;
       showEstimate(next);
     }
+    if (failed) say("");
+    failed = false;
   } catch (error) {
+    failed = true;
     say(error.message);
   }
   setTimeout(poll, 1000);
