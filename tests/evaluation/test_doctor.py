@@ -25,7 +25,7 @@ def test_a_folder_without_faults_ends_with_its_page(script, root, tmp_path):
     done = script("doctor", f"data.root={root}", "data.size=32")
     run = tmp_path / done.stdout.splitlines()[-1]
     page = (run / "doctor.html").read_text()
-    assert "No things have to be decided." in page
+    assert "Nothing has to be decided." in page
     assert "40 images, 40 of them in 2 classes." in page
     assert "40 of 8 bits" in page
     assert "96 to 96 px, median 96" in page
@@ -38,7 +38,7 @@ def test_what_must_be_decided_ends_with_a_message_that_says_how(script, root):
     (root / "b" / "broken.png").write_text("no image")
     done = script("doctor", f"data.root={root}", "data.size=32", code=1)
     assert "1 thing has to be decided. See " in done.stderr
-    assert "- 1 Exact copies of different classes: correct the labels, or remove both" in done.stderr
+    assert "- Exact copies of different classes (1): correct the labels, or remove both" in done.stderr
     assert "Traceback" not in done.stderr
     page = Path(next(word for word in done.stderr.split() if word.endswith("doctor.html")))
     rows = list(csv.DictReader((page.parent / "findings.csv").read_text().splitlines()))

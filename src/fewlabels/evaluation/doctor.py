@@ -46,10 +46,10 @@ def doctor(settings: dict[str, Any], directory: Path) -> None:
     write_text(directory / "findings.csv", _findings_table(data, findings))
     _write_page(page, data, findings, settings["seed"])
     for finding in findings:
-        log.info("%s: %s %s%s", f"{finding.number:,}", finding.name, finding.text, _remedy(finding))
+        log.info("%s (%s): %s%s", finding.name, f"{finding.number:,}", finding.text, _remedy(finding))
     log.info("Look at them: %s", page)
     if open_questions := [finding for finding in findings if finding.decide]:
-        lines = "\n".join(f"- {f.number:,} {f.name}: {f.remedy or f.text}" for f in open_questions)
+        lines = "\n".join(f"- {f.name} ({f.number:,}): {f.remedy or f.text}" for f in open_questions)
         raise UserError(f"{_to_decide(findings)} See {page}\n{lines}")
 
 
@@ -69,7 +69,7 @@ def open_images(overrides: list[str]) -> ImageDataModule:
 
 def _to_decide(findings: list[Finding]) -> str:
     number = sum(finding.decide for finding in findings)
-    return f"{number or 'No'} {'thing has' if number == 1 else 'things have'} to be decided."
+    return f"{number or 'Nothing'} {'things have' if number > 1 else 'thing has' if number else 'has'} to be decided."
 
 
 def _remedy(finding: Finding) -> str:

@@ -90,11 +90,37 @@ def test_classes_files_and_blank_images_are_told(folder, make_module):
     findings = found(make_module, root, resize="crop")
     assert {name: finding.number for name, finding in findings.items()} == {
         "Class names that are nearly the same": 1, "Classes that may not be any": 1, "Classes with a single image": 1,
-        "Blank images": 1, "Extreme shapes": 1, "Small images": 1, "Turned images": 1, "Transparent images": 1,
+        "Blank images": 1, "Cut images": 1, "Extreme shapes": 1, "Small images": 1, "Turned images": 1,
+        "Transparent images": 1,
     }  # fmt: skip
     assert findings["Class names that are nearly the same"].text == "Cat_ (5) and cat (23)"
     assert findings["Classes that may not be any"].remedy == "if so, 'data.unlabelled=[unknown]'"
     assert findings["Extreme shapes"].remedy == "data.resize=pad keeps all of them"
+
+
+def test_one_hot_pixel_in_a_dark_set_is_told_with_the_white_of_the_others(tmp_path, make_module):
+    (tmp_path / "deep").mkdir()
+    for number in range(40):
+        coarse = Image.fromarray(np.random.default_rng(number).integers(60, 190, (6, 6), dtype=np.uint8))
+        values = np.asarray(coarse.resize((48, 48), Image.Resampling.BICUBIC)).astype(np.uint16) * 16
+        values[0, 0] = 65535 if number == 3 else values[0, 0]
+        Image.fromarray(values).save(tmp_path / "deep" / f"{number}.png")
+    finding = found(make_module, tmp_path / "deep")["Brighter than nearly all others"]
+    assert (finding.number, finding.remedy, finding.decide) == (1, "data.white=4095, if the others are right", True)
+    assert "Brighter than nearly all others" not in found(make_module, tmp_path / "deep", white=4095.0)
+
+
+def test_files_that_are_not_read_are_told_and_decided_about_if_they_are_many(folder, make_module):
+    root = folder({f"{n}.png": {} for n in range(40)})
+    (root / "1.heic").touch()
+    few = found(make_module, root)
+    assert (few["Files that are not read"].number, few["Files that are not read"].decide) == (1, False)
+    for number in range(5):
+        (root / f"{number}.heic").touch()
+    (root / "damaged.png").write_text("no image")
+    many = found(make_module, root)
+    assert (many["Files that are not read"].text, many["Files that are not read"].decide) == ("5 .heic.", True)
+    assert many["Files that cannot be read"].text == "damaged.png (not an image of a known format)."
 
 
 def test_mostly_white_images_are_told_where_they_are_rare():

@@ -50,7 +50,7 @@ def test_what_is_no_image_is_counted_by_extension_without_what_nobody_expects(tr
         (root / name).touch()
     (root / "a" / "broken.png").symlink_to(root / "nowhere")
     (notice,) = scan_folder(root).notices()
-    assert notice.startswith("5 files are not read: 2 .heic, 1 ")
+    assert notice.startswith("Files that are not read: 2 .heic, 1 ")
     for named in ("1 .raw", "1 without extension", "1 broken links"):
         assert named in notice
     (root / "a" / "broken.png").unlink()
@@ -65,7 +65,7 @@ def test_folders_of_systems_and_programs_are_skipped_and_counted(tree):
     listing = scan_folder(root)
     assert [path for path, _, _ in listing.files] == ["a/0.png"]
     (notice,) = listing.notices()
-    assert notice.startswith("7 folders of programs and systems are skipped: 2 @eaDir, 1 ")
+    assert notice.startswith("Skipped folders of programs and systems: 2 @eaDir, 1 ")
 
 
 def test_run_directories_below_the_images_are_skipped(tree):
@@ -75,7 +75,7 @@ def test_run_directories_below_the_images_are_skipped(tree):
             (root / "runs" / "simclr" / number / name).touch()
     listing = scan_folder(root)
     assert [path for path, _, _ in listing.files] == ["a/0.png"]
-    assert listing.notices() == ("2 folders of programs and systems are skipped: 2 run directories",)
+    assert listing.notices() == ("Skipped folders of programs and systems: 2 run directories",)
     (root / "config.yaml").touch()
     (root / "run.log").touch()  # whoever names a run directory as data.root wants its images
     assert scan_folder(root).files
@@ -138,7 +138,7 @@ def test_pipes_and_devices_named_like_images_are_counted(tree):
     os.mkfifo(root / "b.png")
     (root / "c.png").symlink_to("/dev/zero")
     assert paths(root) == ["a.png"]
-    assert scan_folder(root).notices() == ("2 files are not read: 2 pipes, sockets or devices",)
+    assert scan_folder(root).notices() == ("Files that are not read: 2 pipes, sockets or devices",)
 
 
 def test_what_vanishes_during_the_listing_is_left_out(tree, monkeypatch):
@@ -167,7 +167,7 @@ def test_folders_may_lie_deeper_than_python_recurses_or_a_path_is_long(tree, mon
             Image.new("L", (8, 8)).save("deep.png")
             assert len(paths(root)) == 2
     assert len(paths(root)) == 2
-    assert scan_folder(root).notices() == ("1 files are not read: 1 folders whose path is too long",)
+    assert scan_folder(root).notices() == ("Files that are not read: 1 folders whose path is too long",)
     while not Path("a.png").exists():  # pytest could not remove them
         Path("deep.png").unlink(missing_ok=True)
         os.chdir("..")

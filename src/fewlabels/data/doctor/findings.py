@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 from fewlabels.data.base import ImageDataModule
 from fewlabels.data.doctor import pixels
 from fewlabels.data.doctor.duplicates import near_duplicates
+from fewlabels.data.image_store.facts import WHITES, white_point
+from fewlabels.data.image_store.folder import scan_folder
 from fewlabels.data.splits.class_names import likely_unlabelled
 from fewlabels.data.splits.labels import similar_names
 
 NARROW = 10
 """Longer side over shorter side of extreme images."""
 SHOWN = 3
+MANY = 0.05
+"""Files that are not read, as a share of the images, above which they may be half of the data."""
 
 
 class Finding(NamedTuple):
@@ -125,9 +129,15 @@ def _files(data: ImageDataModule) -> list[Finding]:
     narrow = np.flatnonzero(longest > NARROW * np.maximum(sides.min(1), 1))
     small = np.flatnonzero(longest < data.size)
     turned, clear = np.flatnonzero(facts["orientation"] > 1), np.flatnonzero(facts["alpha"])
+    cut = np.flatnonzero(4 * sides.min(1) < 3 * longest) if data.resize == "crop" else pixels.NONE
     lost = {"crop": "; only the middle is seen", "squash": "; they are distorted"}.get(data.resize, "")
     usual = max(16, 16 * round(float(np.median(longest)) / 16)) if len(small) > len(sides) / 2 else data.size
     return [
+        *_unread(data), *_rare_depth(facts, data.decoding.white),
+        Finding(
+            "Cut images", len(cut), f"Over a quarter of these {len(cut):,} of {len(sides):,} images is cut off.",
+            "data.resize=pad keeps all of it", rows=cut,
+        ),
         Finding(
             "Extreme shapes", len(narrow), f"One side is over {NARROW} times the other{lost}.",
             "data.resize=pad keeps all of them" if lost else "", rows=narrow,
@@ -138,6 +148,44 @@ def _files(data: ImageDataModule) -> list[Finding]:
         ),
         Finding("Turned images", len(turned), "Their EXIF data say how; they are read upright.", rows=turned),
         Finding("Transparent images", len(clear), "They are put on white.", rows=clear),
+    ]  # fmt: skip
+
+
+def _unread(data: ImageDataModule) -> list[Finding]:
+    """Files that are no readable images; to be decided if they are many."""
+    found = data.unreadable
+    left_out = scan_folder(data.folder).unread() if data.folder else {}
+    kinds = ", ".join(f"{count:,} {name}" for name, count in list(left_out.items())[:SHOWN])
+    damaged = "; ".join(f"{path} ({reason})" for path, reason in list(found.items())[:SHOWN])
+    many = MANY * len(data.paths)
+    return [
+        Finding(
+            "Files that are not read", (total := sum(left_out.values())), f"{kinds}.",
+            "save them as PNG or TIFF, if they are images", total > many,
+        ),
+        Finding(
+            "Files that cannot be read", len(found), f"{damaged}.", "repair or remove them", len(found) > many,
+        ),
+    ]  # fmt: skip
+
+
+def _rare_depth(facts: NDArray[np.void], white: float | None) -> list[Finding]:
+    """Images that need a higher white point than nearly all others."""
+    deep = np.flatnonzero((facts["bits"] > 8) & ~facts["real"])
+    chosen = white_point(facts)
+    if white is not None or not len(deep) or chosen == WHITES[0]:
+        return []
+    lower = WHITES[WHITES.index(chosen) - 1]
+    above = deep[facts["high"][deep] > lower]
+    usual = next(value for value in WHITES if value >= np.quantile(facts["high"][deep], 0.95))
+    if usual == chosen:
+        return []
+    return [
+        Finding(
+            "Brighter than nearly all others", len(above),
+            f"Because of these {chosen:,} is white, and the others are dark: have they hot pixels?",
+            f"data.white={usual}, if the others are right", True, above,
+        )
     ]  # fmt: skip
 
 

@@ -136,14 +136,18 @@ class Listing(NamedTuple):
     others: Counter[str]
     skipped: Counter[str]
 
+    def unread(self) -> dict[str, int]:
+        """{extension, or what else it is: number} of files that may be images, the commonest first."""
+        return {name: count for name, count in self.others.most_common() if count and name not in NO_IMAGES}
+
     def notices(self) -> tuple[str, ...]:
         """What is not read and may have been expected to be."""
-        others = {name: count for name, count in self.others.most_common() if count and name not in NO_IMAGES}
+        others = self.unread()
         counts = [f"{count} {printable(name)}" for name, count in others.items()]
-        found = [f"{sum(others.values())} files are not read: {', '.join(counts[:8])}"] if others else []
+        found = [f"Files that are not read: {', '.join(counts[:8])}"] if others else []
         if self.skipped.total():
             names = [f"{count} {name}" for name, count in self.skipped.most_common() if count]
-            found.append(f"{self.skipped.total()} folders of programs and systems are skipped: {', '.join(names[:8])}")
+            found.append(f"Skipped folders of programs and systems: {', '.join(names[:8])}")
         return tuple(found)
 
 

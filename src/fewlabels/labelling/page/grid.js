@@ -1,6 +1,6 @@
 // A grid of thumbnails of which only the visible ones are in the document, so that 100,000 images scroll.
 
-const CELL = { width: 108, height: 128 };
+const CELL = { width: 108, height: 134 };
 
 export class Grid {
   /**
