@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -128,3 +129,12 @@ def test_the_large_image_is_the_file_in_eight_bits_and_not_too_large(client, boa
         answer = client.get(f"/image/{row}")
         assert (answer.status_code, f"sub/{row}.png cannot be read any more" in answer.text) == (404, True)
     assert client.get("/image/60").status_code == 404
+
+
+def test_the_large_image_of_an_array_or_of_other_channels_than_colours_is_the_thumbnail(client, board, tmp_path):
+    data = board.session.images.data
+    data.folder, data.paths[0] = tmp_path, "sub/0.npy"
+    assert client.get("/image/0").content == client.get("/thumbnail/0").content
+    data.channels, data.images = 5, lambda rows: torch.arange(5, dtype=torch.uint8).view(1, 5, 1, 1).expand(1, 5, 8, 8)
+    with Image.open(io.BytesIO(client.get("/image/1").content)) as shown:
+        assert (shown.size, shown.mode, shown.getpixel((0, 0))) == ((8, 8), "L", 2)
