@@ -109,7 +109,7 @@ def large(rgb: np.ndarray, draw: np.random.Generator) -> Odd:
     """A JPEG of eight times the side, which is decoded at a lower resolution."""
     big = np.repeat(np.repeat(rgb, 8, axis=0), 8, axis=1)
     return Odd(
-        "jpg large", "jpg", saved(big, "JPEG", quality=95, progressive=bool(draw.integers(2))), rgb.astype(float), 6
+        "jpg large", "jpg", saved(big, "JPEG", quality=95, progressive=bool(draw.integers(2))), rgb.astype(float), 8
     )
 
 

@@ -109,6 +109,8 @@ def _other_content(case: Case, pixels: np.ndarray) -> tuple[str, str]:
     """Compare with a plain reading of the damaged file, where its pixels say what they mean."""
     try:
         with Image.open(io.BytesIO(case.content)) as image:
+            if case.channels == 1:
+                image.draft("L", image.size)  # of JPEG the luminance as stored: colours may be clipped
             image.load()
             tags = getattr(image, "tag_v2", {})
             usual = tags.get(339, (1,))[0] == 1 and max(tags.get(258, (8,))) <= 8  # unsigned, 8 bits

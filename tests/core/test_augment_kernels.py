@@ -162,3 +162,14 @@ def test_background_is_the_median_of_the_border(level):
     border = images()[1, 2]
     expected = torch.cat([border[0], border[-1], border[:, 0], border[:, -1]]).median()
     assert background(images())[1, 2, 0, 0] == expected
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_channels_that_are_no_colours_get_brightness_and_contrast_about_their_mean(channels):
+    x, brightness, contrast = images(3, channels), per_sample(0.8, 1.1, 1.0), per_sample(1.3, 0.5, 1.0)
+    b, c = brightness.view(3, 1, 1, 1), contrast.view(3, 1, 1, 1)
+    mean = x.mean((1, 2, 3), keepdim=True)
+    expected = b * (mean + c * (x - mean))
+    assert torch.allclose(
+        recolour(x, brightness, contrast, torch.zeros(3), per_sample(0.1, 0.2, 0.3)), expected, atol=1e-6
+    )

@@ -213,7 +213,7 @@ def test_settings_per_channel_follow_the_number_of_channels(image_settings):
     [
         ({"source": "synthetic"}, r"data\.source=synthetic must be one of auto, folder"),
         ({"resize": "stretch"}, r"data\.resize=stretch must be one of pad, crop, squash"),
-        ({"channels": 2}, r"data\.channels=2 must be one of 1, 3"),
+        ({"channels": 0}, r"data\.channels=0: give at least 1 channel"),
         ({"size": 0}, r"data\.size=0"),
         ({"batch_size": -1}, r"data\.batch_size=-1: give at least 1"),
         ({"min_class_size": 0}, r"data\.min_class_size=0: give at least 1"),

@@ -10,6 +10,7 @@ from fewlabels.figures.style import (
     chance_line,
     class_colours,
     curve_styles,
+    displayed,
     legend_above,
     legend_entries,
     new_figure,
@@ -105,3 +106,10 @@ def test_thumbnails_are_not_rescaled(channels):
     assert axis.images[0].get_clim() == (0, 255)
     assert axis.get_xlabel() == "12°"
     assert to_rgb(axis.spines["left"].get_edgecolor()) == to_rgb(PALETTE[0])
+
+
+def test_of_channels_that_are_no_colours_the_mean_is_shown():
+    image = np.arange(5 * 4 * 4, dtype=np.uint8).reshape(5, 4, 4)
+    assert (displayed(image) == np.arange(32, 48).reshape(4, 4)).all()
+    assert displayed(image[:3]).shape == (4, 4, 3)
+    assert (displayed(image[:1]) == image[0]).all()

@@ -20,7 +20,7 @@ def images():
     vectors = (5 * np.eye(6)[np.repeat([0, 1, 2], [30, 20, 10])] + draw.normal(size=(60, 6))).astype(np.float32)
     unlabelled = np.full(60, -1)
     data = SimpleNamespace(
-        labels=unlabelled, digests=np.arange(60), root="FOLDER", folder=None, white=None,
+        labels=unlabelled, digests=np.arange(60), root="FOLDER", folder=None, white=None, channels=1,
         paths=[f"sub/{row}.png" for row in range(60)],
         images=lambda rows: torch.full((len(rows), 1, 8, 8), 7, dtype=torch.uint8),
     )  # fmt: skip

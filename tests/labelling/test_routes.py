@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -180,3 +181,12 @@ def test_images_whose_names_are_not_utf8_are_shown_and_labelled(images, tmp_path
         conflict = post(client, "/api/label", rows=[3], label="b", seen=["c"], editor="e")
         assert conflict.json()["labels"] == {"caf%E9/3.png": "a"}
     assert LabelsFile(tmp_path / "labels.csv").labels == {"caf\udce9/3.png": "a"}
+
+
+def test_the_large_image_of_an_array_or_of_other_channels_than_colours_is_the_thumbnail(client, board, tmp_path):
+    data = board.session.images.data
+    data.folder, data.paths[0] = tmp_path, "sub/0.npy"
+    assert client.get("/image/0").content == client.get("/thumbnail/0").content
+    data.channels, data.images = 5, lambda rows: torch.arange(5, dtype=torch.uint8).view(1, 5, 1, 1).expand(1, 5, 8, 8)
+    with Image.open(io.BytesIO(client.get("/image/1").content)) as shown:
+        assert (shown.size, shown.mode, shown.getpixel((0, 0))) == ((8, 8), "L", 2)

@@ -221,3 +221,10 @@ def test_three_rotations_are_equally_sharp():
         edges = 4 * c[..., 1:-1, 1:-1] - c[..., :-2, 1:-1] - c[..., 2:, 1:-1] - c[..., 1:-1, :-2] - c[..., 1:-1, 2:]
         sharpness.append(float(edges.var()))
     assert max(sharpness) / min(sharpness) < 1.02
+
+
+def test_colours_of_other_channels_cannot_change():
+    with pytest.raises(UserError, match=r"5 channels have no colours to change: give data\.views\.saturation=0"):
+        RandomViews()(images(channels=5), generator())
+    views = RandomViews(saturation=0, hue=0, grey=0, degrees=30)(images(channels=5), generator())
+    assert views.shape == (8, 5, SIZE, SIZE)

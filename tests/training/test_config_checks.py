@@ -38,6 +38,7 @@ REFUSED = {
     "trainer.max_epochs=-1": r"trainer\.max_epochs=-1: give a whole number of at least 0",
     "trainer.max_epochs=1.5": r"trainer\.max_epochs=1\.5: give a whole number",
     "data.batch_size=0": r"data\.batch_size=0: give a whole number of at least 1",
+    "method=simclr data=flowers data.channels=5": r"data\.channels=5: only three channels are colours .*\.hue=0 ",
     "seed=-1": r"seed=-1: give a whole number from 0 to 4294967295",
     "seed=x": r"seed=x: give a whole number",
     "trainer.overfit_batches=2": r"overfit_batches is not supported\. Use trainer\.limit_train_batches",
@@ -89,3 +90,20 @@ def test_null_stands_for_no_limit():
 def test_a_finetuning_needs_an_epoch(check):
     with pytest.raises(ConfigError, match=r"trainer\.max_epochs=0: give a whole number of at least 1"):
         check("trainer.max_epochs=0", script="finetune")
+
+
+def test_views_of_other_channels_are_accepted_without_colour_changes(check):
+    zero = [f"method.views.{key}=0" for key in ("saturation", "hue", "grey")]
+    check("method=simclr", "data=flowers", "data.channels=5", *zero)
+    check("method=simclr", "data=flowers", "data.channels=1")
+    check("method=rotnet", "data=flowers", "data.channels=5")  # without jitter
+
+
+def test_the_remedy_names_the_views_that_can_be_changed(check):
+    with pytest.raises(ConfigError, match=r"Give method\.views\.saturation=0\.$"):
+        check("data=flowers", "data.channels=5", script="finetune")
+    cfg = OmegaConf.create(
+        {"data": {"modality": "images", "channels": 5, "views": {"hue": 0.1}}, "method": {"views": "${data.views}"}}
+    )
+    with pytest.raises(ConfigError, match=r"Give data\.views\.hue=0\.$"):
+        config_checks._check_colours(cfg)

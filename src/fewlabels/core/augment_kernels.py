@@ -114,12 +114,12 @@ def recolour(x: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor
     Args:
         x: float [B, C, H, W]; images without three channels get brightness and contrast only.
         brightness: [B] factor.
-        contrast: [B] factor of the difference from the image's mean grey.
+        contrast: [B] factor of the difference from the image's mean grey (of other channels: their mean).
         saturation: [B] factor of the difference from the pixel's grey; 0 gives a grey image.
         hue: [B] rotation about the grey axis in YIQ, in full turns of the colour circle.
     """
     factor = brightness * contrast
-    grey = x.mean((2, 3)) @ (_luma(x.device) if x.shape[1] == 3 else x.new_ones(1))
+    grey = x.mean((2, 3)) @ _luma(x.device) if x.shape[1] == 3 else x.mean((1, 2, 3))
     offset = (1 - contrast) * brightness * grey
     if x.shape[1] != 3:
         return torch.addcmul(offset.view(-1, 1, 1, 1), x, factor.view(-1, 1, 1, 1))

@@ -33,7 +33,7 @@ class ImageDataModule(LabelledTable):
         root: The folder of images; None: `data/<name>`, for datasets that can be downloaded or synthetic.
         source: "auto", "folder", "synthetic" or "download"; see `find_source`.
         size: Side of the square images, pixels.
-        channels: 1 (greyscale) or 3 (colour).
+        channels: 1 (greyscale), 3 (colour), or as many as .npy files have.
         batch_size: Images per device and step.
         seed: Seed of the training order and the label subsets; neither splits nor unseen classes depend on it.
         val_fraction: Fraction of the images (of seen classes) for validation.

@@ -18,6 +18,7 @@ from fewlabels.core.atomic_io import spelled, write_text
 from fewlabels.data.image_store.parallel import processors
 from fewlabels.figures.embedding_plots import HoverImages, hover_of
 from fewlabels.figures.names import name_key, one_line
+from fewlabels.figures.style import displayed
 from fewlabels.probing.intervals import MEAN, SESSION, format_interval, format_session, interval
 from fewlabels.probing.probes import TITLES
 from fewlabels.training.provenance import versions
@@ -150,7 +151,7 @@ def _hover_values(hover: HoverImages, places: "NDArray[np.float64]") -> dict[str
     columns, side = math.ceil(math.sqrt(len(places))), min(TILE, hover.images.shape[-1])
     sheet = Image.new("RGB", (columns * side, math.ceil(len(places) / columns) * side))
     for number, image in enumerate(hover.images):
-        tile = Image.fromarray(np.moveaxis(image, 0, -1).squeeze()).resize((side, side))
+        tile = Image.fromarray(displayed(image)).resize((side, side))
         sheet.paste(tile, (number % columns * side, number // columns * side))
     buffer = io.BytesIO()
     sheet.save(buffer, "webp", quality=75)

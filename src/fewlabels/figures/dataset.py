@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewlabels.figures.names import shown_names
-from fewlabels.figures.style import INK, MUTED, PALETTE, caption, new_figure, thumbnail, tidy
+from fewlabels.figures.style import INK, MUTED, PALETTE, caption, displayed, new_figure, thumbnail, tidy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,7 +127,7 @@ def views_figure(images: Mapping[str, NDArray[np.float32]], *, source: str, synt
     axes = figure.subplots(len(images), columns, squeeze=False)
     for row, (title, views) in zip(axes, images.items(), strict=True):
         for axis, view in zip(row, views, strict=True):
-            axis.imshow(np.moveaxis(view, 0, -1).squeeze(), cmap="grey", vmin=0, vmax=1)
+            axis.imshow(displayed(view), cmap="grey", vmin=0, vmax=1)
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
         _name_row(row[0], title, size=10)

@@ -4,7 +4,7 @@ import functools
 import itertools
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,9 +150,16 @@ def repeats_text(count: int | str) -> str:
     return "1 repeat" if count == 1 else f"means over {count} repeats, 95% intervals"
 
 
+def displayed(image: NDArray[Any]) -> NDArray[Any]:
+    """What to show of an image [C, H, W]: grey [H, W], colours [H, W, 3]; of another number of channels their mean."""
+    if len(image) == 3:
+        return np.moveaxis(image, 0, -1)
+    return image.mean(0).astype(image.dtype) if len(image) > 1 else image[0]
+
+
 def thumbnail(axis: "Axes", image: NDArray[np.uint8], text: str = "", colour: str | None = None) -> None:
     """Show an image uint8 [C, H, W] with an optional text below it and an optional coloured frame."""
-    axis.imshow(np.moveaxis(image, 0, -1).squeeze(), cmap="grey", vmin=0, vmax=255)
+    axis.imshow(displayed(image), cmap="grey", vmin=0, vmax=255)
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(colour is not None)
     if colour:

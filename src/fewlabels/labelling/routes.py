@@ -19,8 +19,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fewlabels.core.atomic_io import spelled
 from fewlabels.core.errors import UserError
-from fewlabels.data.image_store.decode import FORMATS
 from fewlabels.data.image_store.depths import eight_bits
+from fewlabels.data.image_store.facts import FORMATS
+from fewlabels.figures.style import displayed
 from fewlabels.labelling.labels_file import ConflictError
 from fewlabels.labelling.session import Board, LabellingSession
 
@@ -180,15 +181,16 @@ def _thumbnail(request: Request) -> Response:
     row = request.path_params["row"]
     if session is None or row >= len(session.paths):
         return PlainTextResponse("There is no such image.", 404)
-    pixels = np.moveaxis(session.images.data.images([row])[0].numpy(), 0, -1).squeeze()
-    return _png(Image.fromarray(pixels))
+    return _png(Image.fromarray(displayed(session.images.data.images([row])[0].numpy())))
 
 
 def _image(request: Request) -> Response:
-    """The file itself, at most `MAX_SIDE` pixels wide and high; the thumbnail if there are no files."""
+    """The file itself, at most `MAX_SIDE` pixels wide and high; the thumbnail if there are no files, or of .npy."""
     session: LabellingSession | None = request.app.state.board.session
     row = request.path_params["row"]
     if session is None or row >= len(session.paths) or session.images.data.folder is None:
+        return _thumbnail(request)
+    if session.images.data.channels not in (1, 3) or session.images.data.paths[row].lower().endswith(".npy"):
         return _thumbnail(request)
     try:
         with Image.open(session.images.data.folder / session.images.data.paths[row], formats=FORMATS) as opened:

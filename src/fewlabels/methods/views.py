@@ -24,7 +24,7 @@ class RandomViews(nn.Module):
         vertical_flip: Probability of a vertical flip.
         brightness: Maximum change; the factor is uniform in 1 ± this.
         contrast: Likewise.
-        saturation: Likewise; no effect on images with one channel.
+        saturation: Likewise; no effect on images with one channel, and 0 if there are others than colours.
         hue: Maximum shift, uniform in ± this; 0.5 is half the colour circle.
         jitter: Probability that brightness, contrast, saturation and hue are changed.
         grey: Probability of conversion to greyscale.
@@ -76,7 +76,15 @@ class RandomViews(nn.Module):
 
         Returns:
             float32 [B, C, S, S] in [0, 1].
+
+        Raises:
+            UserError: There are neither one nor three channels, and saturation, hue or grey is not 0.
         """
+        if x.shape[1] not in (1, 3) and ((self.jitter and any(self.strengths[2:])) or self.grey):
+            raise UserError(
+                f"Images of {x.shape[1]} channels have no colours to change: give data.views.saturation=0 "
+                "data.views.hue=0 data.views.grey=0."
+            )
         x = x.float() / 255 if x.dtype == torch.uint8 else x
         draws = iter(torch.rand(24, len(x), generator=generator).to(x.device, non_blocking=True))
         boxes = self._boxes(draws, x.shape[-1])

@@ -37,6 +37,7 @@ def check_config(cfg: DictConfig) -> None:
         raise ConfigError("\ntrainer.overfit_batches is not supported. Use trainer.limit_train_batches=N instead.")
     if "method" in cfg and "data" in cfg:
         _check_modality(cfg)
+        _check_colours(cfg)
         _check_unfreezing(cfg)
 
 
@@ -64,6 +65,19 @@ def _check_modality(cfg: DictConfig) -> None:
         raise ConfigError(
             f"\nThe backbone takes {backbone}, but data={cfg.data.name} are {modality}. "
             f"Use backbone={'mlp' if modality == 'points' else 'resnet18'}."
+        )
+
+
+def _check_colours(cfg: DictConfig) -> None:
+    """Check that no view changes colours where channels are none."""
+    views, channels = cfg.method.get("views") or {}, cfg.data.get("channels")
+    jitter = ("saturation", "hue") if views.get("jitter", 1) else ()
+    coloured = [key for key in (*jitter, "grey") if views.get(key)]
+    where = "data.views" if OmegaConf.is_interpolation(cfg.method, "views") else "method.views"
+    if cfg.data.modality == "images" and channels not in (1, 3) and coloured:
+        raise ConfigError(
+            f"\ndata.channels={channels}: only three channels are colours that views can change. Give "
+            f"{' '.join(f'{where}.{key}=0' for key in coloured)}."
         )
 
 

@@ -115,3 +115,16 @@ def test_weights_that_cannot_be_downloaded_are_rejected(monkeypatch):
 
 def unreachable(*_, **__):
     raise ConnectionError("no network")
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5])
+def test_equal_channels_have_the_output_of_the_grey_image_and_their_order_does_not_matter(channels):
+    several = {"channels": channels, "mean": [0.4], "std": [0.3]}
+    rgb, many = (timm_model(name=LITE0, size=64, weights="imagenet", **kind).eval() for kind in (RGB, several))
+    image = noise(2, 1, 64, 64)
+    expected = rgb.body(image.expand(-1, 3, -1, -1))
+    assert torch.allclose(many.body(image.expand(-1, channels, -1, -1)), expected, atol=1e-3)
+    different = noise(2, channels, 64, 64)
+    assert torch.allclose(many.body(different), many.body(different.flip(1)), atol=1e-3)
+    assert len(many.mean) == channels
+    assert len(set(many.mean)) == 1

@@ -75,7 +75,7 @@ def test_a_scale_bar_is_found_with_the_edges_that_cut_it_off(folder, make_module
     finding = found(make_module, root)["Marks in all images"]
     assert finding.remedy.startswith("'data.crop_edges=[0,0,10,0]'")
     assert "Marks in all images" not in found(make_module, root, crop_edges=(0, 0, 10, 0))
-    assert pixels.burned_in_edges(root, [f"{n}.png" for n in range(10)]) is None  # too few to tell
+    assert pixels.burned_in_edges(root, [f"{n}.png" for n in range(10)], np.full(10, 100)) is None  # too few to tell
 
 
 def test_classes_files_and_blank_images_are_told(folder, make_module):
@@ -128,3 +128,13 @@ def test_mostly_white_images_are_told_where_they_are_rare():
     assert pixels.clipped(facts).tolist() == [20]
     facts[:15, 1] = 0.6  # of plankton, most of an image is white
     assert len(pixels.clipped(facts)) == 0
+
+
+def test_arrays_of_many_channels_can_be_examined(tmp_path, make_module):
+    (tmp_path / "arrays").mkdir()
+    for number in range(30):
+        np.save(
+            tmp_path / "arrays" / f"{number}.npy",
+            np.random.default_rng(number).integers(60, 190, (64, 64, 5), dtype=np.uint8),
+        )
+    assert found(make_module, tmp_path / "arrays", channels=5) == {}

@@ -24,7 +24,8 @@ QUICK = settings(max_examples=25, deadline=None, database=None)
 
 def read(file, size=8, channels=1, resize="squash"):
     out = np.zeros((channels, size, size), np.uint8)
-    decode(file, out, Decoding(resize))
+    with file.open("rb") as opened:
+        decode(opened, out, Decoding(resize))
     return out
 
 

@@ -86,7 +86,7 @@ def preprocessing(backbone: Backbone, resize: str | None) -> dict[str, Any]:
         return {"input": "points", "dtype": "float32", "layout": "NC", "channels": backbone.channels} | output
     return {
         "input": "images", "dtype": "uint8", "layout": "NCHW", "channels": backbone.channels, "size": backbone.size,
-        "colours": "grey" if backbone.channels == 1 else "RGB",
+        "colours": {1: "grey", 3: "RGB"}.get(backbone.channels, f"{backbone.channels} channels"),
         "resize": resize, "resizing": RESIZES.get(str(resize), "unknown"), "interpolation": "bilinear",
         "mean": list(backbone.mean), "std": list(backbone.std),
         "normalisation": "inside the network: (images / 255 - mean) / std",

@@ -1,6 +1,7 @@
 """Timm's models without their classifier (Wightman 2019, PyTorch Image Models)."""
 
 import difflib
+import functools
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +29,8 @@ def timm_model(
     Args:
         name: timm's name, with or without the tag of its weights: tf_efficientnet_lite0, convnext_atto.d2_in1k,
             vit_small_patch14_dinov2.lvd142m, …
-        channels: Channels of an image; for 1, pretrained weights of the first layer are summed over RGB.
+        channels: Channels of an image; other than 3 get pretrained weights of the first layer that are summed over RGB
+            and divided by their number.
         size: Side of the images in pixels; a vision transformer is built for it.
         mean: Per-channel mean for normalisation, of pixels in [0, 1]; pretrained weights bring their own.
         std: Per-channel standard deviation, likewise.
@@ -81,9 +83,10 @@ def _create(name: str, weights: str | None, channels: int, options: dict[str, An
         overlay = {"state_dict": efficientnet_lite0(timm.create_model(name))}
     logging.getLogger("timm").setLevel(logging.WARNING)
     try:
-        return timm.create_model(
-            name, pretrained=weights is not None, in_chans=channels, pretrained_cfg_overlay=overlay, **options
-        )
+        create = functools.partial(timm.create_model, name, pretrained_cfg_overlay=overlay, **options)
+        if weights is None or channels in (1, 3):
+            return create(pretrained=weights is not None, in_chans=channels)
+        return _adapted(create(pretrained=True), create(in_chans=channels), channels)
     except (AssertionError, ValueError, TypeError) as error:
         sizes = ", ".join(f"{key}={value}" for key, value in options.items())
         raise UserError(
@@ -99,6 +102,19 @@ def _create(name: str, weights: str | None, channels: int, options: dict[str, An
             f"backbone.weights={weights}: not the weights of {name} ({' '.join(str(error).split())[:300]}). "
             "Give a file of this model's weights, or the name of the model that they belong to."
         ) from error
+
+
+def _adapted(of_colours: Any, body: Any, channels: int) -> Any:
+    """`body` with the weights of a network of colours: each channel's first ones are their sum over RGB / `channels`.
+
+    timm repeats red, green and blue instead, so that the result would depend on the order of the channels.
+    """
+    state, first = of_colours.state_dict(), body.pretrained_cfg["first_conv"]
+    for name in [first] if isinstance(first, str) else first:
+        weight = state[f"{name}.weight"]
+        state[f"{name}.weight"] = weight.sum(1, keepdim=True).repeat(1, channels, 1, 1) / channels
+    body.load_state_dict(state)
+    return body
 
 
 def _random_classifier(name: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def _adapt_channels(body: nn.Module, channels: int, *, keep_weights: bool) -> No
     """Replace the first convolution by one with `channels` input channels.
 
     With `keep_weights`, every channel of the new kernel is the sum of the old one over RGB, divided by `channels`: a
-    greyscale image has the same output as its RGB copy had.
+    greyscale image has the same output as its RGB copy had, and so have N equal channels.
     """
     path, conv = next((name, module) for name, module in body.named_modules() if isinstance(module, nn.Conv2d))
     kernel, stride, padding = conv.kernel_size, conv.stride, conv.padding

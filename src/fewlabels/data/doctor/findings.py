@@ -190,9 +190,11 @@ def _rare_depth(facts: NDArray[np.void], white: float | None) -> list[Finding]:
 
 
 def _marks(data: ImageDataModule) -> list[Finding]:
-    if data.folder is None or any(data.decoding.crop_edges):
+    facts = data.file_facts
+    if data.folder is None or facts is None or any(data.decoding.crop_edges):
         return []
-    edges = pixels.burned_in_edges(data.folder, data.paths, data.white)
+    sides = np.minimum(facts["width"], facts["height"]).astype(np.int64)
+    edges = pixels.burned_in_edges(data.folder, data.paths, sides, data.white)
     if edges is None:
         return []
     named = zip(edges, ("top", "right", "bottom", "left"), strict=True)

@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fewlabels.data.image_store.decode import FORMATS
 from fewlabels.data.image_store.depths import eight_bits
-from fewlabels.data.image_store.folder import file_sizes
+from fewlabels.data.image_store.facts import FORMATS
 
 BLANK = 8
 """Difference of the darkest and the brightest pixel; an image with less shows nothing."""
@@ -28,7 +27,8 @@ MAX_CORNER, MIN_CORNER = 256, 24
 SAMPLE = 100
 """Images that are compared for marks, at most; with fewer than `MIN_SAMPLE`, none are looked for."""
 MIN_SAMPLE = 20
-MARK_PIXELS = 12
+MARK_PIXELS, MARK_CONTRAST = 12, 40
+"""Fewer, or less different from the background, are no mark."""
 
 
 def pixel_facts(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -65,45 +65,58 @@ def inverted(facts: NDArray[np.float32]) -> NDArray[np.int64]:
 NONE = np.zeros(0, np.int64)
 
 
-def burned_in_edges(root: Path, paths: Sequence[str], white: float | None = None) -> tuple[int, int, int, int] | None:
+def burned_in_edges(
+    root: Path, paths: Sequence[str], sides: NDArray[np.int64], white: float | None = None
+) -> tuple[int, int, int, int] | None:
     """Pixels at the edges with a mark that all images have at the same place, such as a scale bar.
 
     Args:
         root: The folder of images.
-        paths: Of readable images below it.
+        paths: [N] of readable images below it.
+        sides: int64 [N], of the shorter side of each, in pixels.
         white: Of images of more than 8 bits, see `Decoding`.
 
     Returns:
         Top, right, bottom, left: what to cut off, as `data.crop_edges`; None if there is no such mark.
     """
-    chosen = [paths[row] for row in np.linspace(0, len(paths) - 1, min(SAMPLE, len(paths))).astype(int)]
-    if len(chosen) < MIN_SAMPLE:
+    if len(paths) < MIN_SAMPLE:
         return None
-    sides = file_sizes(root, chosen).min(1)
+    chosen = np.linspace(0, len(paths) - 1, min(SAMPLE, len(paths))).astype(int)
+    sides = sides[chosen]
     side = min(MAX_CORNER, int(np.quantile(sides, 0.05, method="lower")) // 2)  # a few smaller ones are left out
-    large = [path for path, shorter in zip(chosen, sides, strict=True) if shorter >= 2 * side >= 2 * MIN_CORNER]
+    large = [paths[row] for row, shorter in zip(chosen, sides, strict=True) if shorter >= 2 * side >= 2 * MIN_CORNER]
     corners = [found for path in large if (found := _corners(root / path, side, white)) is not None]
     if len(corners) < MIN_SAMPLE:
         return None
     stacked = np.stack(corners).astype(np.float32)
     edges = [0, 0, 0, 0]
     for number, patch in enumerate(stacked.transpose(1, 0, 2, 3)):
-        constant = patch.std(0) < 2
-        if not constant.any():
-            continue
-        values = np.rint(patch.mean(0)).astype(int)
-        background = np.bincount(values[constant].clip(0, 255)).argmax()
-        mark = constant & (np.abs(values - background) > 40)
-        if mark.sum() < MARK_PIXELS:
-            continue
-        rows, columns = np.flatnonzero(mark.any(1)), np.flatnonzero(mark.any(0))
-        vertical = int(rows.max()) + 1 if number < 2 else side - int(rows.min())
-        horizontal = int(columns.max()) + 1 if number % 2 == 0 else side - int(columns.min())
-        side, depth = (
-            (0 if number < 2 else 2, vertical) if vertical <= horizontal else (3 if number % 2 == 0 else 1, horizontal)
-        )
-        edges[side] = max(edges[side], depth)
+        if found := _mark(patch):
+            place, depth = _nearest_edge(number, found, side)
+            edges[place] = max(edges[place], depth)
     return (edges[0], edges[1], edges[2], edges[3]) if any(edges) else None
+
+
+def _mark(patch: NDArray[np.float32]) -> tuple[int, int, int, int] | None:
+    """Where corners [n, side, side] have a mark: first and last row and column."""
+    constant = patch.std(0) < 2
+    if not constant.any():
+        return None
+    values = np.rint(patch.mean(0)).astype(int)
+    background = np.bincount(values[constant].clip(0, 255)).argmax()
+    mark = constant & (np.abs(values - background) > MARK_CONTRAST)
+    if mark.sum() < MARK_PIXELS:
+        return None
+    rows, columns = np.flatnonzero(mark.any(1)), np.flatnonzero(mark.any(0))
+    return int(rows.min()), int(rows.max()), int(columns.min()), int(columns.max())
+
+
+def _nearest_edge(number: int, mark: tuple[int, int, int, int], side: int) -> tuple[int, int]:
+    """The edge to cut, and how much: that of a corner (numbered as by `_corners`) at which less is lost."""
+    top, bottom, left, right = mark
+    vertical = (0, bottom + 1) if number < 2 else (2, side - top)
+    horizontal = (3, right + 1) if number % 2 == 0 else (1, side - left)
+    return min(vertical, horizontal, key=lambda edge: edge[1])
 
 
 def _corners(file: Path, side: int, white: float | None) -> NDArray[np.uint8] | None:

@@ -38,7 +38,14 @@ def array_source(
         channels: 1 or 3.
         stamp: Must change whenever `load` would return different images.
         synthetic: Whether the images are synthetic.
+
+    Raises:
+        UserError: Another number of channels.
     """
+    if channels not in (1, 3):
+        raise UserError(
+            f"data.channels={channels}: {name} are grey or colours; give 1 or 3. Other numbers are for .npy files."
+        )
 
     def read() -> tuple[list[str], Write]:
         paths, images = load()

@@ -19,12 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fewlabels.data.image_store.depths import load_upright, quietly
-from fewlabels.data.image_store.facts import FACTS, check_complete, open_regular, printable
+from fewlabels.data.image_store.depths import NPY, load_channels, load_upright
+from fewlabels.data.image_store.facts import FACTS, FORMATS, check_complete, open_regular, printable, quietly
 from fewlabels.data.image_store.pixels import REDUCING_GAP, cut, resize_into, resized_shape
 
 VERSION = 4  # part of every store's key: increase it when decoding changes any pixel, or the store its content
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF")
 RESIZES = ("pad", "crop", "squash")
 PAGE = re.compile(r"#(\d+)$")
 """Of a path: the number of a page, from 1."""
@@ -114,12 +113,12 @@ def content_digest(content: bytes | memoryview) -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big", signed=True)
 
 
-def decode(file: str | Path | BinaryIO, out: np.ndarray, decoding: Decoding, page: int = 0) -> np.ndarray:
+def decode(file: BinaryIO, out: np.ndarray, decoding: Decoding, page: int = 0) -> np.ndarray:
     """Read one image, apply its EXIF orientation, composite it on white, resize it and write it to `out`.
 
     Args:
-        file: The image file.
-        out: uint8 [C, S, S] with C = 1 (greyscale) or 3 (colour), overwritten.
+        file: The image file, or .npy.
+        out: uint8 [C, S, S] with C = 1 (greyscale), 3 (colour) or another number (see `load_channels`), overwritten.
         decoding: How.
         page: Of the file, from 0.
 
@@ -130,6 +129,14 @@ def decode(file: str | Path | BinaryIO, out: np.ndarray, decoding: Decoding, pag
         Exception: Whatever Pillow raises for a file that is not a complete, readable image.
     """
     channels, size, _ = out.shape
+    if channels not in (1, 3) or file.read(len(NPY)) == NPY:
+        file.seek(0)
+        values, facts = load_channels(file, channels, decoding.white)
+        for channel in range(channels):
+            image = Image.fromarray(np.ascontiguousarray(values[..., channel]))
+            resize_into(cut(image, decoding.crop_edges), out[channel : channel + 1], decoding.resize)
+        return facts
+    file.seek(0)
     with Image.open(file, formats=FORMATS) as image:
         if page:
             image.seek(page)  # first: each page has a depth of its own

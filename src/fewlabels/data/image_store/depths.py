@@ -1,21 +1,28 @@
 """From an open image file to an upright image of 8 bits per channel, whatever its depth."""
 
 import contextlib
-import logging
 import math
-import os
 import sys
-import warnings
-from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 
-from fewlabels.data.image_store.facts import WHITES, file_facts, has_deep_colours, has_metadata, raw_mode
+from fewlabels.data.image_store.facts import (
+    FACTS,
+    FORMATS,
+    WHITES,
+    file_facts,
+    has_deep_colours,
+    has_metadata,
+    raw_mode,
+    without_standard_error,
+)  # fmt: skip
 from fewlabels.data.image_store.pixels import on_white
 
+NPY = b"\x93NUMPY"
+"""First bytes of an .npy file."""
 SAMPLE_FORMAT, SIGNED = 339, 2
 """A tag of TIFF, and its value for signed whole numbers."""
 NATIVE = {"F;32BF": "F;32NF", "I;16BS": "I;16NS", "I;32BS": "I;32NS"}
@@ -23,37 +30,6 @@ NATIVE = {"F;32BF": "F;32NF", "I;16BS": "I;16NS", "I;32BS": "I;32NS"}
 BITS, PHOTOMETRIC, SAMPLES, PLANAR, EXTRA_SAMPLES = 258, 262, 277, 284, 338
 """Tags of TIFF: bits of each channel; 0 if white is zero; the number of channels; 2 if each lies by itself; the meaning
 of each beyond the colours, 0 if none is stated."""
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Let no warning or log message about an image's file escape; what matters is raised."""
-    logger = logging.getLogger("PIL")
-    level = logger.level
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            logger.setLevel(logging.CRITICAL + 1)
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-@contextlib.contextmanager
-def _without_standard_error() -> Iterator[None]:
-    """Drop what C libraries write to the standard error of this process: libtiff does, whatever Python's settings."""
-    try:
-        kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    except OSError:  # it is closed
-        yield
-        return
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
 
 
 def eight_bits(image: Image.Image, white: float | None = None) -> Image.Image:
@@ -101,15 +77,71 @@ def load_upright(
         return turned, facts
     elif low is not None:
         values = _deep_values(turned, low)
-    else:
-        values = np.asarray(turned)
-        if image.mode == "I" and not signed:
-            values = values.view(np.uint32)  # Pillow has no mode of its own for these
-    pixels = to_8_bits(values, white, facts, opaque=65535 if image.format == "PNG" else None)
+    else:  # Pillow has no mode of its own for 32 bits without a sign
+        values = np.asarray(turned).view(np.uint32) if image.mode == "I" and not signed else np.asarray(turned)
+    alpha = values.ndim == 3 and values.shape[2] in (2, 4)
+    pixels = to_8_bits(values, white, facts, alpha=alpha, opaque=65535 if image.format == "PNG" else None)
     if clear is not None:
         clears = values == clear
         pixels[clears if values.ndim == 2 else clears.all(2)] = 255
     return Image.fromarray(255 - pixels if white_is_zero else pixels), facts
+
+
+def load_channels(file: BinaryIO, channels: int, white: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Read channels as they are, without a thought for colours or transparency.
+
+    Args:
+        file: .npy, [H, W], [H, W, C] or [C, H, W] of uint8, uint16 or floating-point numbers; or an image whose number
+            of channels in Pillow is C: LA, RGBA and CMYK.
+        channels: C.
+        white: See `Decoding`.
+
+    Returns:
+        uint8 [H, W, C], and the facts.
+
+    Raises:
+        ValueError: It has another number of channels, numbers of another kind, or such as `to_8_bits` refuses.
+    """
+    if file.read(6) == NPY:
+        file.seek(0)
+        values = _arranged(np.load(file, allow_pickle=False), channels)
+        facts = np.zeros((), FACTS)
+        facts["height"], facts["width"] = values.shape[:2]
+        facts["pages"] = facts["orientation"] = 1
+        facts["bits"], facts["real"] = 8 * values.itemsize, values.dtype.kind == "f"
+        return values if values.dtype == np.uint8 else to_8_bits(values, white, facts), facts
+    file.seek(0)
+    with Image.open(file, formats=FORMATS) as image:
+        if len(image.getbands()) != channels or raw_mode(image)[:4] in ("La", "RGBa"):
+            raise ValueError(f"an image of mode {image.mode}, for data.channels={channels}; save such channels as .npy")
+        _check_readable(image)
+        if has_deep_colours(image):
+            raise ValueError(f"{image.mode} of 16 bits, for data.channels={channels}; save such channels as .npy")
+        facts = file_facts(image)
+        return np.asarray(upright(image)), facts
+
+
+def _arranged(values: np.ndarray, channels: int) -> np.ndarray:
+    """[H, W], [H, W, C] or [C, H, W] as [H, W, C].
+
+    Raises:
+        ValueError: It is none of these, or it could be two, or has numbers of another kind.
+    """
+    shape = "x".join(map(str, values.shape)) or "a single number"
+    if values.dtype.kind != "f" and values.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
+        raise ValueError(f"{values.dtype} in an .npy file: save uint8, uint16 or floating-point numbers")
+    values = values[..., None] if values.ndim == 2 and channels == 1 else values
+    last, first = (values.ndim == 3 and values.shape[axis] == channels for axis in (2, 0))
+    if not (last or first) or not values.size:
+        raise ValueError(
+            f"an array of {shape}, for data.channels={channels}: give H x W x {channels} or {channels} x H x W"
+        )
+    if last and first and channels > 1:
+        raise ValueError(
+            f"an array of {shape} may be H x W x {channels} or {channels} x H x W: which one cannot be told"
+        )
+    values = values if last else np.moveaxis(values, 0, 2)
+    return values.astype(values.dtype.newbyteorder("="))
 
 
 def _check_readable(image: Image.Image) -> None:
@@ -118,14 +150,16 @@ def _check_readable(image: Image.Image) -> None:
         raise ValueError(f"no pixels: {image.size[0]} x {image.size[1]}")
     tags = getattr(image, "tag_v2", {})
     if spare := sum(kind == 0 for kind in tags.get(EXTRA_SAMPLES, ())):
-        raise ValueError(f"{tags.get(SAMPLES, 1)} channels, {spare} of them without a stated meaning")
+        raise ValueError(
+            f"{tags.get(SAMPLES, 1)} channels, {spare} of them without a stated meaning; as .npy they can be read"
+        )
     if tags.get(PLANAR) == 2 and max(tags.get(BITS, (8,))) > 8 and tags.get(SAMPLES, 1) > 1:
         raise ValueError("colours of more than 8 bits, each in a plane of its own")  # Pillow misreads them
 
 
 def upright(image: Image.Image) -> Image.Image:
     """Apply the EXIF orientation (loads the pixels)."""
-    with _without_standard_error() if image.format == "TIFF" else contextlib.nullcontext():
+    with without_standard_error() if image.format == "TIFF" else contextlib.nullcontext():
         image.load()
     return ImageOps.exif_transpose(image) if has_metadata(image) else image
 
@@ -165,21 +199,24 @@ def _deep_values(upper: Image.Image, low: Image.Image) -> np.ndarray:
     return np.asarray(upper).astype(np.uint16) * np.uint16(256) + lower
 
 
-def to_8_bits(values: np.ndarray, white: float | None, facts: np.ndarray, opaque: float | None = None) -> np.ndarray:
+def to_8_bits(
+    values: np.ndarray, white: float | None, facts: np.ndarray, *, alpha: bool = False, opaque: float | None = None
+) -> np.ndarray:
     """Scale values of more than 8 bits: `white` or more becomes 255, negative values 0.
 
     Without a `white` that is 65535, or what 32 bits hold if a value is larger; and 1 of floating-point values.
 
     Args:
-        values: [H, W], or [H, W, C] of which the last channel is opacity if C is 2 or 4.
+        values: [H, W], or [H, W, C].
         white: See `Decoding`.
         facts: Gets the least and the largest value.
+        alpha: Whether the last channel is opacity.
         opaque: The opacity that is opaque; None: as white.
 
     Raises:
         ValueError: A floating-point value is none, or all are said by none to be white.
     """
-    colours = values[..., :-1] if values.ndim == 3 and values.shape[2] in (2, 4) else values
+    colours = values[..., :-1] if alpha else values
     facts["low"], facts["high"] = low, high = float(colours.min(initial=0)), float(colours.max(initial=0))
     if not math.isfinite(low + high):
         raise ValueError("a floating-point image with values that are no numbers")
@@ -188,6 +225,6 @@ def to_8_bits(values: np.ndarray, white: float | None, facts: np.ndarray, opaque
     exact = values.astype(np.float64) if values.itemsize > 2 else values.astype(np.float32)
     white = white or (1.0 if facts["real"] else 65535 if high <= 65535 else WHITES[-1])
     scale = np.full(values.shape[2:], 255 / white, exact.dtype)
-    if opaque and colours is not values:
+    if opaque and alpha:
         scale[-1] = 255 / opaque
     return np.rint(np.clip(exact * scale, 0, 255)).astype(np.uint8)

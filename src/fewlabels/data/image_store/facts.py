@@ -1,9 +1,12 @@
-"""What image files are, noted while they are decoded: sizes, depths, pages, and what a user should be told of them."""
+"""What image files are: sizes, depths, pages, and what a user should be told of them; damage and noise of the files."""
 
+import contextlib
+import logging
 import os
 import re
 import stat
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,6 +28,7 @@ largest value, 0 of images of 8 bits; and its length in bytes and the time of it
 listed. All 0 if the file cannot be read."""
 WHITES = (255, 1023, 4095, 16383, 65535, 2**32 - 1)
 """Largest values of 8, 10, 12, 14, 16 and 32 bits."""
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF")
 PAGED = ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
 """Formats that may have several pages or frames."""
 DEEP_COLOURS = re.compile("(RGB|RGBA|LA);16[BLN]")
@@ -35,6 +39,37 @@ SHOWN = 3
 def printable(text: str) -> str:
     """A file's name or a message, with "�" for what a log cannot show, such as line breaks and broken UTF-8."""
     return "".join(character if character.isprintable() else "�" for character in text)
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Let no warning or log message about an image's file escape; what matters is raised."""
+    logger = logging.getLogger("PIL")
+    level = logger.level
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            logger.setLevel(logging.CRITICAL + 1)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def without_standard_error() -> Iterator[None]:
+    """Drop what C libraries write to the standard error of this process: libtiff does, whatever Python's settings."""
+    try:
+        kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # it is closed
+        yield
+        return
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
 
 
 def open_regular(file: str | Path) -> BinaryIO:

@@ -12,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fewlabels.core.errors import UserError
-from fewlabels.data.image_store.decode import FORMATS, VERSION, Decoding, Target, page_of
-from fewlabels.data.image_store.depths import quietly
-from fewlabels.data.image_store.facts import PAGED, open_regular, printable
+from fewlabels.data.image_store.decode import VERSION, Decoding, Target, page_of
+from fewlabels.data.image_store.facts import FORMATS, PAGED, open_regular, printable, quietly
 from fewlabels.data.image_store.parallel import decode_all
 from fewlabels.data.image_store.progress import Advance
 from fewlabels.data.image_store.store import Source, Store, Write, Written
@@ -25,6 +24,8 @@ EXTENSIONS = frozenset({
 })  # fmt: skip
 ONE_PAGE = (b"\xff\xd8", b"BM")
 """First bytes of JPEG and BMP, which have one page: no need to open them."""
+ARRAY = ".npy"
+"""Images if data.channels is neither 1 nor 3, or if there are no others; elsewhere they may be masks or embeddings."""
 NO_IMAGES = frozenset({
     ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".html", ".pdf", ".log", ".ini", ".db",
     ".py", ".parquet",
@@ -44,12 +45,12 @@ def folder_source(root: str | Path, name: str, decoding: Decoding, *, size: int,
         name: Name of the dataset, for messages and the store's file name.
         decoding: How files become pixels.
         size: Side of the square, pixels.
-        channels: 1 or 3.
+        channels: 1, 3, or another number, see `decode`.
 
     Raises:
         UserError: `root` is missing, not a folder, unreadable, or contains no images.
     """
-    listing = scan_folder(root)
+    listing = scan_folder(root, arrays=channels not in (1, 3))
     paths, absolute = [path for path, _, _ in listing.files], str(Path(root).absolute())
     stamp = hashlib.sha256(f"{VERSION} {decoding}".encode())
     for path, length, modified in listing.files:
@@ -130,11 +131,13 @@ class Listing(NamedTuple):
         files: (posix path, size in bytes, modification time in ns) of each image, sorted by path.
         others: {extension, or what else it is: number} of files that are not read.
         skipped: {name of a folder: how many of that name}, none of whose files is read.
+        arrays: Likewise of each .npy file, while the folder is being listed.
     """
 
     files: list[tuple[str, int, int]]
     others: Counter[str]
     skipped: Counter[str]
+    arrays: list[tuple[str, int, int]]
 
     def unread(self) -> dict[str, int]:
         """{extension, or what else it is: number} of files that may be images, the commonest first."""
@@ -151,8 +154,12 @@ class Listing(NamedTuple):
         return tuple(found)
 
 
-def scan_folder(root: str | Path) -> Listing:
+def scan_folder(root: str | Path, *, arrays: bool = False) -> Listing:
     """List the images under `root` at any depth; links are followed, hidden names ignored.
+
+    Args:
+        root: The folder.
+        arrays: Whether .npy files are images even if there are others.
 
     Raises:
         UserError: `root` is missing, not a folder, unreadable, or contains no images.
@@ -162,19 +169,23 @@ def scan_folder(root: str | Path) -> Listing:
         raise UserError(f"data.root={root} does not exist. Give the folder that contains the images.")
     if not root.is_dir():
         raise UserError(f"data.root={root} is a file. Give a folder of images; unpack an archive first.")
-    listing = Listing([], Counter(), Counter())
+    listing = Listing([], Counter(), Counter(), [])
     try:
         _walk(str(root), listing)
     except PermissionError as error:
         raise UserError(
             f"data.root={root}: no permission to read {error.filename}. Give yourself read access (chmod -R u+rX)."
         ) from error
+    if arrays or not listing.files:
+        listing.files.extend(listing.arrays)
+    elif listing.arrays:
+        listing.others[ARRAY] += len(listing.arrays)
     listing.files.sort()
     if not listing.files:
         counts = ", ".join(f"{count} {extension}" for extension, count in listing.others.most_common(5))
         raise UserError(
             f"data.root={root} contains no images (found: {counts or 'nothing'}). Accepted are "
-            f"{' '.join(sorted(EXTENSIONS))}, with or without class folders."
+            f"{' '.join(sorted({*EXTENSIONS, ARRAY}))}, with or without class folders."
         )
     return listing
 
@@ -218,9 +229,10 @@ def _list_entry(entry: "os.DirEntry[str]", prefix: str, listing: Listing) -> str
         status = entry.stat()
         if not stat.S_ISREG(status.st_mode):
             return "pipes, sockets or devices"
-        if extension not in EXTENSIONS:
+        if extension not in EXTENSIONS and extension != ARRAY:
             return extension or "without extension"
-        listing.files.append((prefix + entry.name, status.st_size, status.st_mtime_ns))
+        found = listing.arrays if extension == ARRAY else listing.files
+        found.append((prefix + entry.name, status.st_size, status.st_mtime_ns))
     except FileNotFoundError:
         pass  # it has vanished
     return ""

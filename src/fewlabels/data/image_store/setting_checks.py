@@ -44,7 +44,7 @@ def check_image_settings(
 ) -> None:
     """Raise UserError if a setting of an image dataset is out of range."""
     check_choice("source", source, sources)
-    check_choice("channels", channels, (1, 3))
+    check_minimum("channels", channels, 1, "channel")
     check_choice("split_by", split_by, SPLIT_BY)
     check_minimum("size", size, MIN_SIZE, "pixels")
     check_minimum("batch_size", batch_size, 1, "image per device")

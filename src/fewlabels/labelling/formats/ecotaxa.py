@@ -14,8 +14,8 @@ from PIL import Image
 
 from fewlabels.core.atomic_io import spelled, temporary_folder
 from fewlabels.core.errors import UserError
-from fewlabels.data.image_store.decode import FORMATS
 from fewlabels.data.image_store.depths import eight_bits
+from fewlabels.data.image_store.facts import FORMATS
 
 MAX_BYTES = 3_900_000_000
 """Of an archive: EcoTaxa takes 4 GB."""
