@@ -91,8 +91,8 @@ def burned_in_edges(
     stacked = np.stack(corners).astype(np.float32)
     edges = [0, 0, 0, 0]
     for number, patch in enumerate(stacked.transpose(1, 0, 2, 3)):
-        if found := _mark(patch):
-            place, depth = _nearest_edge(number, found, side)
+        if mark := _mark(patch):
+            place, depth = _nearest_edge(number, mark, side)
             edges[place] = max(edges[place], depth)
     return (edges[0], edges[1], edges[2], edges[3]) if any(edges) else None
 
