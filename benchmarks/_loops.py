@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -166,7 +167,8 @@ def _decoded(images: str, count: int) -> np.ndarray:
     paths = [path for path, _, _ in scan_folder(images).files]
     out = np.zeros((count, 3, SIZE, SIZE), np.uint8)
     for row, path in zip(out, itertools.cycle(paths), strict=False):
-        decode(f"{images}/{path}", row, Decoding("crop"))
+        with Path(images, path).open("rb") as file:
+            decode(file, row, Decoding("crop"))
     return out
 
 

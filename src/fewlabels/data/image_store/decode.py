@@ -37,7 +37,7 @@ class Decoding:
         resize: "pad" keeps the aspect ratio and all of the image: the longer side becomes S (small images are
             enlarged), and the rest is filled with the median of the border. "crop" takes the central square. "squash"
             ignores the aspect ratio.
-        white: The value that is white in grey images of more than 8 bits; None: see `facts.white_point`.
+        white: The value that is white in images of more than 8 bits; None: see `facts.white_point`.
         crop_edges: Pixels to cut off the upright image before anything else: top, right, bottom, left.
         pages: "first" page of a file, or "all", each an image of its own.
     """
