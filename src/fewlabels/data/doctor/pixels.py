@@ -35,7 +35,8 @@ def pixel_facts(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Of images [N, C, S, S]: contrast, share of black or white pixels, and median of the border, float32 [N, 3]."""
     found = [np.zeros((0, 3), np.float32)]
     for start in range(0, len(images), CHUNK):
-        grey = images[start : start + CHUNK].mean(1, dtype=np.float32)
+        chunk = images[start : start + CHUNK]
+        grey = chunk[:, 0].astype(np.float32) if chunk.shape[1] == 1 else chunk.mean(1, dtype=np.float32)
         flat = grey.reshape(len(grey), -1)
         border = np.concatenate([grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]], axis=1)
         clipped = ((flat <= 0.5) | (flat >= 254.5)).mean(1)
