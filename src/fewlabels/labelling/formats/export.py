@@ -23,8 +23,9 @@ def check_formats(formats: Sequence[str], data: "ImageData") -> None:
     """Raise UserError if a format needs image files, and the images are none, such as synthetic ones."""
     if data.folder is None and (needing := [name for name in formats if name != "embedding_atlas"]):
         raise UserError(
-            f"formats=[{','.join(needing)}] needs image files, and data={data.name} has none. Give data.root=FOLDER, "
-            "or leave formats=[] or [embedding_atlas]."
+            f"formats=[{','.join(needing)}] needs image files, and data={data.name} has none (with "
+            "data.pages=all, images are pages of files). Give data.root=FOLDER with data.pages=first, or leave formats=[] "
+            "or [embedding_atlas]."
         )
 
 
