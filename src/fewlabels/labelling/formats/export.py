@@ -24,8 +24,8 @@ def check_formats(formats: Sequence[str], data: "ImageData") -> None:
     if data.folder is None and (needing := [name for name in formats if name != "embedding_atlas"]):
         raise UserError(
             f"formats=[{','.join(needing)}] needs image files, and data={data.name} has none (with "
-            "data.pages=all, images are pages of files). Give data.root=FOLDER with data.pages=first, or leave formats=[] "
-            "or [embedding_atlas]."
+            "data.pages=all, images are pages of files). Give data.root=FOLDER with data.pages=first, or leave "
+            "formats=[] or [embedding_atlas]."
         )
 
 
