@@ -123,6 +123,12 @@ def test_files_that_are_not_read_are_told_and_decided_about_if_they_are_many(fol
     assert many["Files that cannot be read"].text == "damaged.png (not an image of a known format)."
 
 
+def test_a_folder_that_holds_everything_is_asked_about(folder, make_module):
+    findings = found(make_module, folder({f"cruise 7/{n}.png": {} for n in range(20)}))
+    assert [*findings] == ["A single class"]
+    assert findings["A single class"].remedy == "if not, 'data.unlabelled=[cruise 7]'"
+
+
 def test_mostly_white_images_are_told_where_they_are_rare():
     facts = np.array([[200, 0.01, 120]] * 20 + [[200, 0.8, 255]], np.float32)
     assert pixels.clipped(facts).tolist() == [20]

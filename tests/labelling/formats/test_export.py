@@ -109,6 +109,17 @@ def test_a_guess_that_is_no_class_of_the_labels_has_no_category_in_ecotaxa(root,
     assert "A folder of links to the images per class" in caplog.text
 
 
+def test_a_class_whose_name_is_too_long_for_a_folder_is_refused_before_anything_is_written(root, tmp_path):
+    table = pd.DataFrame(
+        {"path": ["a/1.png"], "class": ["x" * 300], "probability": [0.9], "from": "guess"}, dtype=object
+    )
+    images = SimpleNamespace(data=SimpleNamespace(name="images", folder=root, white=None), points=None)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=r"needs 1 to 255 bytes\. Rename the class"):
+        export(["ecotaxa", "folders"], table, images, ["x" * 300, "egg"], tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def _table(archive):
     import io
     import zipfile

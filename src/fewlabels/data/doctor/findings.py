@@ -61,8 +61,13 @@ def _classes(names: NDArray[np.object_]) -> list[Finding]:
     sizes = Counter(names[names != ""].tolist())
     single = sorted(name for name, size in sizes.items() if size == 1)
     alike, unnamed = similar_names(sizes), likely_unlabelled(sizes)
+    only = next(iter(sizes)) if len(sizes) == 1 else ""
     groups = "; ".join(" and ".join(f"{name} ({sizes[name]})" for name in group) for group in alike[:SHOWN])
     return [
+        Finding(
+            "A single class", int(bool(only)), f"All labelled images are in {only!r}: is it a class?",
+            f"if not, 'data.unlabelled=[{only}]'",
+        ),
         Finding(
             "Classes with a single image", len(single),
             f"{len(single)} of {len(sizes)} classes, such as {_some(single)}: the image can be trained on or tested, "

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fewlabels.core.errors import UserError
+from fewlabels.labelling.formats.files import safe_name
 
 if TYPE_CHECKING:  # so that a mistake on a command line need not wait for torch
     import pandas as pd
@@ -46,6 +47,9 @@ def export(
         OSError: The disk is full.
     """
     check_formats(formats, images.data)
+    if "folders" in formats:
+        for name in classes:
+            safe_name(name)  # before anything is written
     for name in dict.fromkeys(formats):
         if name == "embedding_atlas":
             from fewlabels.labelling.formats.embedding_atlas import write_embedding_atlas

@@ -25,7 +25,9 @@ def safe_name(name: str) -> str:
     """
     safe = INVALID.sub(lambda found: _quoted(found[0]), name)
     if not 0 < len(os.fsencode(safe)) <= MAX_NAME:
-        raise UserError(f"{name!r} cannot be the name of a file: it needs 1 to {MAX_NAME} bytes. Rename it.")
+        raise UserError(
+            f"{name!r} cannot be the name of a file: it needs 1 to {MAX_NAME} bytes. Rename the class, or the file."
+        )
     return safe
 
 
