@@ -26,7 +26,7 @@ from fewlabels.probing.embeddings import Embeddings
 from fewlabels.probing.intervals import format_interval, interval
 from fewlabels.probing.propagation import neighbour_graph
 from fewlabels.probing.selection import covering, neighbour_space
-from label_selection import draw_groups, parser
+from label_selection import parser, parts
 
 
 class Sample(NamedTuple):
@@ -50,9 +50,7 @@ def main() -> None:
     arguments = parse()
     embeddings = Embeddings.load(arguments.embeddings)
     results = []
-    for place, names in enumerate(draw_groups(embeddings, arguments)):
-        part = embeddings.select(np.isin(embeddings.labels, names).nonzero()[0])
-        print(f"Group {place + 1}, {len(part)} images: {', '.join(embeddings.classes[name] for name in names)}")
+    for part, names in parts(embeddings, arguments):
         for repeat in range(arguments.repeats):
             draw = np.random.default_rng(repeat)
             sample = draw_sample(part, names, draw, arguments)

@@ -11,7 +11,7 @@ folder. Accuracies are balanced, in %, means over groups, with a 95% interval ov
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +29,10 @@ def main() -> None:
     """Print a line per number of labels, strategy and classifier."""
     arguments = parse()
     embeddings = Embeddings.load(arguments.embeddings)
-    groups = draw_groups(embeddings, arguments)
     scores: dict[tuple[int, str, str], NDArray[np.float64]] = {}
-    for place, names in enumerate(groups):
-        labels = np.isin(embeddings.labels, names).nonzero()[0]
-        part = embeddings.select(labels)
-        print(f"Group {place + 1}, {len(part)} images: {', '.join(embeddings.classes[name] for name in names)}")
+    for place, (part, names) in enumerate(parts(embeddings, arguments)):
         for key, values in group_scores(part, names, arguments).items():
-            scores.setdefault(key, np.zeros((len(groups), arguments.repeats)))[place] = values
+            scores.setdefault(key, np.zeros((arguments.groups, arguments.repeats)))[place] = values
     print(f"{'labels':>6}  {'strategy':20} {'classifier':24} accuracy (%), {arguments.repeats} repeats")
     for (count, strategy, classifier), table in sorted(scores.items()):
         each = ", ".join(f"{mean:.1f}" for mean in 100 * table.mean(1))
@@ -52,6 +48,14 @@ def draw_groups(embeddings: Embeddings, arguments: argparse.Namespace) -> list[N
              if counts[k] >= arguments.min_images and not any(word in name for word in left_out)]  # fmt: skip
     order = np.random.default_rng(arguments.seed).permutation(np.array(large, np.int64))
     return [np.sort(order[i * arguments.classes : (i + 1) * arguments.classes]) for i in range(arguments.groups)]
+
+
+def parts(embeddings: Embeddings, arguments: argparse.Namespace) -> Iterator[tuple[Embeddings, NDArray[np.int64]]]:
+    """Yield the embeddings of each group with its classes, and print what they are."""
+    for place, names in enumerate(draw_groups(embeddings, arguments), 1):
+        part = embeddings.select(np.isin(embeddings.labels, names).nonzero()[0])
+        print(f"Group {place}, {len(part)} images: {', '.join(embeddings.classes[name] for name in names)}")
+        yield part, names
 
 
 def group_scores(

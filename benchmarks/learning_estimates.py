@@ -20,7 +20,7 @@ from fewlabels.labelling.learning import MORE, STOP, learning
 from fewlabels.probing.embeddings import Embeddings
 from fewlabels.probing.propagation import classify, neighbour_graph, spread, uncertainty
 from fewlabels.probing.selection import covering, neighbour_space
-from label_selection import draw_groups, parser
+from label_selection import parser, parts
 
 ROUND = 10
 BUDGETS = (20, 50, 100, 150)
@@ -31,9 +31,7 @@ def main() -> None:
     arguments = parse()
     embeddings = Embeddings.load(arguments.embeddings)
     results = []
-    for place, names in enumerate(draw_groups(embeddings, arguments)):
-        part = embeddings.select(np.isin(embeddings.labels, names).nonzero()[0])
-        print(f"Group {place + 1}, {len(part)} images: {', '.join(embeddings.classes[name] for name in names)}")
+    for part, names in parts(embeddings, arguments):
         for repeat in range(arguments.repeats):
             rows = np.random.default_rng(repeat).permutation(len(part))[: 9 * len(part) // 10]
             results += compare(part.select(rows), names, repeat, arguments)
