@@ -66,7 +66,9 @@ def estimated_counts_figure(table: "pd.DataFrame", *, synthetic: bool = False) -
     figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)
     tidy(axis)
     left_out = f"; {len(table) - len(shown)} smaller ones left out" if len(table) > len(shown) else ""
-    caption(figure, f"images; {len(table)} classes{left_out}", n=int(table["raw"].sum()), synthetic=synthetic)
+    unknown = int((table["class"] == "unknown").sum())  # no class, but what looks like none of them
+    text = f"images; {len(table) - unknown} classes{' and unknown' if unknown else ''}{left_out}"
+    caption(figure, text, n=int(table["raw"].sum()), synthetic=synthetic)
     return figure
 
 
